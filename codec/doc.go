@@ -1,0 +1,2 @@
+// Package codec encodes values for RPCs and for events.
+package codec

@@ -1,0 +1,2 @@
+// Package pubsub publishes and handles typed events.
+package pubsub
