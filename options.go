@@ -1,0 +1,165 @@
+package micro
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/resolver"
+)
+
+const (
+	defaultShutdownTimeout = 20 * time.Second
+	defaultDrainDelay      = time.Second
+)
+
+// Option configures a Service or a Function. A bad one is reported by Run.
+type Option func(*options)
+
+type options struct {
+	address         string
+	listener        net.Listener
+	advertise       []string
+	registry        resolver.Registrar
+	id              string
+	version         string
+	labels          map[string]string
+	zone            string
+	weight          uint32
+	serverOptions   []grpc.ServerOption
+	readyCheck      func(context.Context) error
+	reflection      bool
+	shutdownTimeout time.Duration
+	drainDelay      time.Duration // negative: not set
+	brokers         []pubsub.Broker
+	logger          *slog.Logger
+}
+
+// WithAddress sets where to listen: "host:port", ":0" (the default: a free port
+// on every interface) or "unix:///path/to.sock".
+func WithAddress(addr string) Option { return func(o *options) { o.address = addr } }
+
+// WithListener serves on a listener of the caller's, which Run closes.
+func WithListener(lis net.Listener) Option { return func(o *options) { o.listener = lis } }
+
+// WithAdvertise sets the addresses under which clients dial this instance, the
+// primary first: "host:port", or "host" for the port that is listened on.
+// Without it the listener's address is taken, or, where that is unspecified
+// (":0"), the address of the interface that routes to the registry.
+func WithAdvertise(addrs ...string) Option { return func(o *options) { o.advertise = addrs } }
+
+// WithRegistry announces the instance in r. Without it nobody finds the
+// service but those who know its address. The caller closes r after Run.
+func WithRegistry(r resolver.Registrar) Option { return func(o *options) { o.registry = r } }
+
+// WithID sets the instance ID, unique within the service. The default is the
+// host name and a random part.
+func WithID(id string) Option { return func(o *options) { o.id = id } }
+
+// WithVersion sets the version that clients can filter by.
+func WithVersion(version string) Option { return func(o *options) { o.version = version } }
+
+// WithLabels adds labels that clients can filter by.
+func WithLabels(labels map[string]string) Option {
+	labels = maps.Clone(labels)
+	return func(o *options) {
+		if o.labels == nil {
+			o.labels = make(map[string]string, len(labels))
+		}
+		maps.Copy(o.labels, labels)
+	}
+}
+
+// WithZone sets the zone that clients can filter by.
+func WithZone(zone string) Option { return func(o *options) { o.zone = zone } }
+
+// WithWeight sets the instance's relative share of calls under a policy that
+// weighs; 0, the default, means 1.
+func WithWeight(weight uint32) Option { return func(o *options) { o.weight = weight } }
+
+// WithServerOptions adds options to those of the grpc.Server: credentials,
+// interceptors, limits. They come after the Service's own, and win.
+func WithServerOptions(opts ...grpc.ServerOption) Option {
+	return func(o *options) { o.serverOptions = append(o.serverOptions, opts...) }
+}
+
+// WithReadyCheck delays health SERVING and the announcement until check
+// returns nil. It is called again, with a pause that grows from 100 ms to 2 s,
+// as long as it fails; each failure is logged. The default is ready at once.
+func WithReadyCheck(check func(context.Context) error) Option {
+	return func(o *options) { o.readyCheck = check }
+}
+
+// WithReflection says whether the server answers grpc reflection, by which
+// grpcurl and the like list and call it. The default is true; switch it off
+// where the schema is nobody's business.
+func WithReflection(on bool) Option { return func(o *options) { o.reflection = on } }
+
+// WithShutdownTimeout bounds the stop, from when the drain delay is over until
+// Run returns. The default is 20 s: below the 30 s that Kubernetes grants,
+// above the 10 s that a subscription gives its handlers.
+func WithShutdownTimeout(d time.Duration) Option { return func(o *options) { o.shutdownTimeout = d } }
+
+// WithDrainDelay sets how long a stopping instance goes on serving after the
+// registry says that it drains, so that every client has seen it. The default
+// is 1 s; 0 without a registry and with one in memory, where clients see it at once.
+func WithDrainDelay(d time.Duration) Option { return func(o *options) { o.drainDelay = d } }
+
+// WithBroker hands b over: it is flushed and closed as the last step of the
+// stop, when no handler and no subscription can use it any more.
+func WithBroker(b pubsub.Broker) Option { return func(o *options) { o.brokers = append(o.brokers, b) } }
+
+// WithLogger sets where to log each change of state. The default is
+// slog.Default().
+func WithLogger(logger *slog.Logger) Option { return func(o *options) { o.logger = logger } }
+
+func newOptions(opts []Option) options {
+	o := options{
+		address:         ":0",
+		reflection:      true,
+		shutdownTimeout: defaultShutdownTimeout,
+		drainDelay:      -1,
+		logger:          slog.Default(),
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&o)
+		}
+	}
+	if o.id == "" {
+		o.id = newID()
+	}
+	if _, inMemory := o.registry.(*resolver.Memory); o.drainDelay < 0 {
+		o.drainDelay = defaultDrainDelay
+		if inMemory || o.registry == nil {
+			o.drainDelay = 0
+		}
+	}
+	return o
+}
+
+// check reports every bad option at once.
+func (o *options) check() error {
+	var errs []error
+	if o.logger == nil {
+		errs = append(errs, errors.New("micro: WithLogger(nil): leave the option out for slog.Default()"))
+	}
+	if o.shutdownTimeout <= 0 {
+		errs = append(errs, fmt.Errorf("micro: WithShutdownTimeout(%v): it must be positive, for Run has to end", o.shutdownTimeout))
+	}
+	if slices.Contains(o.brokers, nil) {
+		errs = append(errs, errors.New("micro: WithBroker(nil): leave the option out when there is no broker"))
+	}
+	if o.listener != nil && o.address != ":0" {
+		errs = append(errs, fmt.Errorf("micro: both WithListener(%v) and WithAddress(%q): choose one", o.listener.Addr(), o.address))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,141 @@
+package resolver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	grpcresolver "google.golang.org/grpc/resolver"
+)
+
+const (
+	defaultLinger = 30 * time.Second
+	silence       = 2 * time.Second // without an answer, before calls are told why they wait
+)
+
+// BuilderOption configures NewBuilder.
+type BuilderOption func(*builder)
+
+// WithLinger sets how long the watch of a service goes on after its last
+// ClientConn closed: grpc channels idle out and come back, and find the
+// instances at once. The default is 30 s.
+func WithLinger(d time.Duration) BuilderOption { return func(b *builder) { b.linger = d } }
+
+// WithLogger sets where to log when a service can no longer be watched, and
+// when it can again. The default is slog.Default().
+func WithLogger(logger *slog.Logger) BuilderOption { return func(b *builder) { b.logger = logger } }
+
+// NewBuilder returns a grpc resolver for targets micro:///name, fed by d. Give
+// it to one client with grpc.WithResolvers.
+//
+// All ClientConns of this process that resolve one service in one d share one
+// watch. While the registry is away they keep the instances last known: an
+// outage stops changes, not traffic. Calls to a service that has no instance,
+// or about which the registry is silent for 2 s, fail with Unavailable and the
+// reason, unless they wait for ready.
+//
+// Build does not block on the registry. d must outlive the ClientConns.
+func NewBuilder(d Discovery, opts ...BuilderOption) grpcresolver.Builder {
+	b := &builder{discovery: d, linger: defaultLinger, logger: slog.Default()}
+	for _, opt := range opts {
+		opt(b)
+	}
+	return b
+}
+
+type builder struct {
+	discovery Discovery
+	linger    time.Duration
+	logger    *slog.Logger
+}
+
+func (b *builder) Scheme() string { return Scheme }
+
+// Build implements grpc's resolver.Builder. What a lingering watch knows is
+// handed over before it returns.
+func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, _ grpcresolver.BuildOptions) (grpcresolver.Resolver, error) {
+	service := target.Endpoint()
+	switch err := ValidateService(service); {
+	case b.discovery == nil:
+		return nil, errors.New("resolver: NewBuilder was given no Discovery: pass what Open returns")
+	case target.URL.Host != "":
+		return nil, fmt.Errorf("resolver: target %s names a host: write %s:///%s", target.URL.String(), Scheme, service)
+	case err != nil:
+		return nil, fmt.Errorf("%w (target %s)", err, target.URL.String())
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	r := &clientResolver{
+		cc: cc, cancel: cancel, done: make(chan struct{}),
+		watch:   acquire(b, service),
+		changed: make(chan struct{}, 1),
+	}
+	r.watch.join(r)
+	r.deliver()
+	go r.run(ctx)
+	return r, nil
+}
+
+// clientResolver brings the state of a shared watch to one ClientConn. It has a
+// goroutine of its own, which delivers the latest state and skips what came in
+// between, because cc.UpdateState blocks until the balancer is done and one
+// slow ClientConn must not hold up the others.
+type clientResolver struct {
+	cc      grpcresolver.ClientConn
+	watch   *watch
+	changed chan struct{} // of capacity 1
+	cancel  context.CancelFunc
+	done    chan struct{}
+
+	delivered int  // version of the state; touched by Build, then by run only
+	has       bool // endpoints were given to cc
+}
+
+func (r *clientResolver) run(ctx context.Context) {
+	defer close(r.done)
+	for {
+		select {
+		case <-r.changed:
+			r.deliver()
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// deliver tells cc what is new. That the balancer does not like a state is its
+// own affair: the next one comes when there is one.
+func (r *clientResolver) deliver() {
+	state := r.watch.latest()
+	if state.version == r.delivered {
+		return
+	}
+	r.delivered = state.version
+	switch {
+	case len(state.endpoints) > 0:
+		r.has = true
+		_ = r.cc.UpdateState(grpcresolver.State{Endpoints: state.endpoints})
+	case state.known:
+		// The last instance has gone: no call may go to the old ones, and none may
+		// hang. A first state without endpoints would be the same to the caller,
+		// but is no state for a balancer that has none yet.
+		if r.has {
+			_ = r.cc.UpdateState(grpcresolver.State{Endpoints: []grpcresolver.Endpoint{}})
+		}
+		r.cc.ReportError(fmt.Errorf("resolver: no instances of %s: is one running, and registered in the same registry and prefix?", r.watch.service))
+	case state.err != nil:
+		r.cc.ReportError(state.err)
+	}
+}
+
+// ResolveNow is grpc's hint that connections fail: a watch that waits to try
+// again tries now.
+func (r *clientResolver) ResolveNow(grpcresolver.ResolveNowOptions) { r.watch.hurry() }
+
+func (r *clientResolver) Close() {
+	r.watch.leave(r)
+	r.cancel()
+	<-r.done
+	release(r.watch)
+}
