@@ -1,0 +1,73 @@
+package resolver_test
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/grpc-micro/micro/resolver"
+)
+
+// patience bounds every wait of these tests; only a failure takes so long.
+const patience = 20 * time.Second
+
+var quiet = slog.New(slog.DiscardHandler)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func memory(t testing.TB) *resolver.Memory {
+	t.Helper()
+	m := resolver.NewMemory()
+	t.Cleanup(func() { _ = m.Close() })
+	return m
+}
+
+func deadline(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until cond holds.
+func eventually(t testing.TB, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}
+
+// fakeConn is a ClientConn that tells how many endpoints each update has.
+type fakeConn struct {
+	grpcresolver.ClientConn
+
+	updates chan int
+}
+
+func (c *fakeConn) UpdateState(s grpcresolver.State) error {
+	c.updates <- len(s.Endpoints)
+	return nil
+}
+
+func (c *fakeConn) ReportError(error) {}
+
+func (c *fakeConn) build(t testing.TB, d resolver.Discovery) grpcresolver.Resolver {
+	t.Helper()
+	r, err := resolver.NewBuilder(d).Build(grpcresolver.Target{URL: url.URL{Scheme: "micro", Path: "/svc"}}, c, grpcresolver.BuildOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
