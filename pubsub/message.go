@@ -60,7 +60,8 @@ func (h *Header) Set(key string, value []byte) {
 }
 
 // Delivery is a message on its way to a handler: where it was read, and how
-// often it was tried.
+// often it was tried. It is the handler's until that returns; the Message in
+// it may be kept.
 type Delivery struct {
 	*Message
 
@@ -68,4 +69,6 @@ type Delivery struct {
 	Partition int
 	Offset    int64
 	Attempt   int // 1 on the first try
+
+	dead *burial // not nil once it was given up
 }

@@ -1,0 +1,176 @@
+package pubsub
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// SubscribeOption sets something of one subscription.
+type SubscribeOption interface{ applySubscribe(*subscribeOptions) }
+
+// TopicOption sets something of a [Topic].
+type TopicOption interface{ applyTopic(*topicOptions) }
+
+// Option is both: given to [NewTopic] it is the default of each subscription,
+// given to Subscribe it wins.
+type Option interface {
+	SubscribeOption
+	TopicOption
+}
+
+// WithRetry sets how a message is tried again whose handler failed. Default:
+// the zero [RetryPolicy].
+func WithRetry(p RetryPolicy) Option {
+	return subscribeOption(func(o *subscribeOptions) { o.retry = p })
+}
+
+// WithDeadLetter puts a message aside that cannot be handled: one whose error
+// is [Permanent], that does not decode, or whose attempts are used up. It goes
+// to the topic <topic>.<group>.dead (<topic>.dead of a broadcast) as it came,
+// with headers that [DeadLetterOf] reads, and then counts as handled. Default:
+// no dead letters; such a message ends the subscription with its error.
+func WithDeadLetter() Option {
+	return subscribeOption(func(o *subscribeOptions) { o.dead, o.deadTopic = true, "" })
+}
+
+// WithDeadLetterTopic is [WithDeadLetter] with a topic of that name.
+func WithDeadLetterTopic(topic string) Option {
+	return subscribeOption(func(o *subscribeOptions) { o.dead, o.deadTopic = true, topic })
+}
+
+// WithConcurrency sets how many handlers of the subscription may run at once;
+// messages of one key are handled one at a time whatever it is. Default: 16.
+func WithConcurrency(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.concurrency = n })
+}
+
+// WithWindow bounds how far a partition runs ahead of its oldest unfinished
+// message, in messages: so many can be in memory, and so many can be handled
+// again after a crash. A full window stops the partition until that message is
+// done, and is logged. Default: 4096.
+func WithWindow(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.window = n })
+}
+
+// Start is where a subscription without a committed offset begins.
+type Start int
+
+const (
+	// First is the oldest message that the topic still has.
+	First Start = iota + 1
+	// Last is behind the newest message: only what comes from now on.
+	Last
+)
+
+// WithStart sets where a new group begins. A group that has committed offsets
+// goes on from there. Default: [First], so that nothing is missed that was
+// published before the first member was up; for a broadcast [Last].
+func WithStart(s Start) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.start = s })
+}
+
+// WithReady has f called once, from another goroutine, when every message
+// published from then on will be delivered to the group: the member has joined,
+// and knows where its partitions begin.
+func WithReady(f func()) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.ready = f })
+}
+
+// WithMiddleware wraps the handler: the first middleware is the outermost, and
+// those of several options add up. [Recover] stands at both ends by itself: a
+// middleware sees a panic of the handler as an error, and a panic of its own
+// does no harm either.
+func WithMiddleware(m ...Middleware) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) {
+		o.middleware = append(o.middleware[:len(o.middleware):len(o.middleware)], m...)
+	})
+}
+
+// WithTombstones has h called for tombstones, messages with a nil Value, in
+// place of the handler. Default: a typed subscription treats a tombstone as an
+// event that does not decode, because it holds no event; an untyped one gives
+// it to its handler.
+func WithTombstones(h Handler) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.tombstones = h })
+}
+
+// WithDrainTimeout sets how long handlers may go on after the subscription was
+// told to stop, or lost their partition. Then their context ends, and what
+// they have not finished is delivered again, to another member or later.
+// Default: 10 s.
+func WithDrainTimeout(d time.Duration) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.drain = d })
+}
+
+// WithLimit has Subscribe return nil once n messages are acknowledged, and
+// handles no more than that. Default: no limit.
+func WithLimit(n int) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.limit, o.limited = n, true })
+}
+
+// WithSubscribeLogger sets where failed tries, panics, dead letters and full
+// windows are logged. Default: slog.Default().
+func WithSubscribeLogger(l *slog.Logger) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.logger = l })
+}
+
+type subscribeOptions struct {
+	retry       RetryPolicy
+	dead        bool
+	deadTopic   string
+	concurrency int
+	window      int
+	start       Start
+	ready       func()
+	middleware  []Middleware
+	tombstones  Handler
+	drain       time.Duration
+	limit       int
+	limited     bool
+	logger      *slog.Logger
+}
+
+type subscribeOption func(*subscribeOptions)
+
+func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
+
+func (f subscribeOption) applyTopic(o *topicOptions) { o.subscribe = append(o.subscribe, f) }
+
+func newSubscribeOptions(opts []SubscribeOption) (subscribeOptions, error) {
+	o := subscribeOptions{concurrency: 16, window: 4096, drain: 10 * time.Second, logger: slog.Default()}
+	for _, opt := range opts {
+		if opt == nil {
+			return o, errors.New("pubsub: nil SubscribeOption")
+		}
+		opt.applySubscribe(&o)
+	}
+	return o, o.check()
+}
+
+func (o *subscribeOptions) check() error {
+	if err := o.retry.check(); err != nil {
+		return err
+	}
+	for _, m := range o.middleware {
+		if m == nil {
+			return errors.New("pubsub: nil Middleware")
+		}
+	}
+	switch {
+	case o.concurrency < 1:
+		return fmt.Errorf("pubsub: concurrency %d: at least 1 handler must run", o.concurrency)
+	case o.window < 1:
+		return fmt.Errorf("pubsub: window %d: at least 1 message must fit", o.window)
+	case o.start < 0 || o.start > Last:
+		return fmt.Errorf("pubsub: start %d: use First or Last", o.start)
+	case o.drain < 0:
+		return fmt.Errorf("pubsub: drain timeout %v: it cannot be negative", o.drain)
+	case o.limited && o.limit < 1:
+		return fmt.Errorf("pubsub: limit %d: at least 1 message must be handled", o.limit)
+	case o.logger == nil:
+		return errors.New("pubsub: nil logger: use slog.DiscardHandler for silence")
+	}
+	return nil
+}

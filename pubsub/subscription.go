@@ -1,0 +1,289 @@
+package pubsub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Subscription is one Subscribe call as a driver sees it: what to fetch, and
+// [Subscription.Handle] for each message. Middleware, retry, dead letters and
+// the limit are in there, once for all brokers; a driver fetches, keeps the
+// order of keys (with internal/lanes), and commits.
+//
+//	func (b *Broker) Subscribe(ctx context.Context, topic, group string, h pubsub.Handler, opts ...pubsub.SubscribeOption) error {
+//		sub, err := pubsub.NewSubscription(b, topic, group, h, opts...)
+//		if err != nil {
+//			return err
+//		}
+//		return sub.Run(ctx, func(ctx context.Context) error { … sub.Ready() … sub.Handle(…) … })
+//	}
+type Subscription struct {
+	Topic        string
+	Group        string        // "" for a broadcast
+	Concurrency  int           // handlers at once, over all partitions
+	Window       int           // messages from the oldest unfinished one to the newest fetched one, for each partition
+	Start        Start         // First or Last
+	DrainTimeout time.Duration // from when fetching stops, or a partition is lost, to the end of the handlers' context
+	Logger       *slog.Logger  // names the topic and the group
+
+	publisher Publisher
+	handler   Handler
+	retry     RetryPolicy
+	deadTopic string // "" without dead letters
+	ready     func()
+	readyOnce sync.Once
+	limit     int // 0: none
+
+	mu       sync.Mutex // guards what follows
+	stop     context.CancelCauseFunc
+	stopped  error // what ended the subscription, if it was a message
+	running  int   // handlers, if there is a limit
+	finished int
+}
+
+// NewSubscription checks what Subscribe was given. Dead letters go to p.
+func NewSubscription(p Publisher, topic, group string, h Handler, opts ...SubscribeOption) (*Subscription, error) {
+	if err := checkName("topic", topic); err != nil {
+		return nil, err
+	}
+	if group != "" {
+		if err := checkName("group", group); err != nil {
+			return nil, err
+		}
+	}
+	o, err := newSubscribeOptions(opts)
+	if err != nil {
+		return nil, err
+	}
+	if h == nil {
+		return nil, fmt.Errorf("pubsub: subscribe to %s: nil handler", topic)
+	}
+	s := &Subscription{
+		Topic:        topic,
+		Group:        group,
+		Concurrency:  o.concurrency,
+		Window:       o.window,
+		Start:        o.start,
+		DrainTimeout: o.drain,
+		Logger:       o.logger.With("topic", topic, "group", group),
+		publisher:    p,
+		handler:      chain(h, o.tombstones, o.middleware),
+		retry:        o.retry.withDefaults(o.dead),
+		ready:        o.ready,
+		limit:        o.limit,
+	}
+	if s.limit > 0 {
+		s.Concurrency = min(s.Concurrency, s.limit)
+	}
+	if s.Start == 0 {
+		s.Start = First
+		if group == "" {
+			s.Start = Last
+		}
+	}
+	if o.dead {
+		s.deadTopic = o.deadTopic
+		if s.deadTopic == "" {
+			s.deadTopic = deadTopicName(topic, group)
+		}
+		if err := checkName("dead-letter topic", s.deadTopic); err != nil {
+			return nil, err
+		}
+		if s.deadTopic == topic {
+			return nil, fmt.Errorf("pubsub: subscribe to %s: it cannot be its own dead-letter topic", topic)
+		}
+	}
+	return s, nil
+}
+
+// Run runs the driver's part and returns what Subscribe is to return. The
+// context of fetch ends when Subscribe's does, when the limit is reached, and
+// when a message ends the subscription. fetch then drains and returns nil, or
+// what went wrong in doing so.
+func (s *Subscription) Run(ctx context.Context, fetch func(ctx context.Context) error) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	s.mu.Lock()
+	s.stop = stop
+	s.mu.Unlock()
+	err := fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped != nil {
+		return s.stopped
+	}
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, ctx.Err())) {
+		return nil
+	}
+	return err
+}
+
+// Ready says that nothing published from now on will be missed. Calls after the
+// first do nothing, so a driver may call it at each rebalance.
+func (s *Subscription) Ready() {
+	s.readyOnce.Do(func() {
+		if s.ready != nil {
+			s.ready()
+		}
+	})
+}
+
+// Handle tries d once. ctx is the handlers' one, which ends at the drain
+// deadline. The message is finished, and may be committed, when Handle returned
+// (0, nil). With a pause it is not: Handle wants to be called again, with the
+// same d, when that is over; its key waits, and nobody else. On a drain it is
+// left unfinished instead. With an error the subscription ends and the message
+// is not finished.
+//
+// Handle counts the attempts in d.Attempt, which begins at 0. Safe for
+// concurrent use, though not for one d.
+func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time.Duration, err error) {
+	if s.limit == 0 {
+		retryAfter, err = s.try(ctx, d)
+	} else {
+		if !s.begin() {
+			return fullPause, nil
+		}
+		retryAfter, err = s.try(ctx, d)
+		s.end(retryAfter == 0 && err == nil)
+	}
+	if err != nil {
+		s.fail(err)
+	}
+	return retryAfter, err
+}
+
+// try runs the handler, or goes on with the dead letter that it ended in.
+func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, error) {
+	if d.dead != nil {
+		return s.bury(ctx, d)
+	}
+	if ctx.Err() != nil {
+		return s.retry.InitialBackoff, nil
+	}
+	d.Attempt++
+	err := s.handler(ctx, d)
+	if err == nil {
+		return 0, nil
+	}
+	if ctx.Err() != nil { // it failed because it was cut off
+		return s.retry.InitialBackoff, nil
+	}
+	final := isPermanent(err) || s.retry.exhausted(d.Attempt)
+	if p, ok := errors.AsType[*PanicError](err); ok {
+		s.Logger.Error("pubsub: handler panicked", at(d, "panic", p.Value, "stack", string(p.Stack))...)
+	}
+	switch {
+	case !final:
+		pause := s.retry.backoff(d.Attempt)
+		s.Logger.Warn("pubsub: message failed, will be tried again", at(d, "after", pause, "error", err)...)
+		return pause, nil
+	case s.deadTopic == "":
+		return 0, fmt.Errorf("pubsub: subscription %s/%s ends: message %s at %d/%d failed at attempt %d, and there is no dead-letter topic (WithDeadLetter): %w",
+			s.Topic, s.Group, d.ID, d.Partition, d.Offset, d.Attempt, err)
+	}
+	d.dead = &burial{cause: err}
+	return s.bury(ctx, d)
+}
+
+// burial is a message on its way to the dead-letter topic.
+type burial struct {
+	cause error
+	tries int
+}
+
+// deadTimeout bounds one try to publish a dead letter.
+const deadTimeout = 10 * time.Second
+
+// bury publishes d as a dead letter. Until that has succeeded the message is
+// not finished, so that it is in one topic or the other.
+func (s *Subscription) bury(ctx context.Context, d *Delivery) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
+	defer cancel()
+	d.dead.tries++
+	if err := s.publisher.Publish(ctx, deadLetter(s.deadTopic, d, d.dead.cause)); err != nil {
+		pause := s.retry.backoff(d.dead.tries)
+		s.Logger.Error("pubsub: dead letter not published, will be tried again",
+			at(d, "dead_letter_topic", s.deadTopic, "after", pause, "cause", d.dead.cause, "error", err)...)
+		return pause, nil
+	}
+	s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", s.deadTopic, "cause", d.dead.cause)...)
+	return 0, nil
+}
+
+// fullPause is when to ask again for a place under the limit: one is free if a
+// handler in hand fails.
+const fullPause = 100 * time.Millisecond
+
+func (s *Subscription) begin() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.finished+s.running >= s.limit {
+		return false
+	}
+	s.running++
+	return true
+}
+
+func (s *Subscription) end(finished bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running--
+	if finished {
+		s.finished++
+	}
+	if s.finished == s.limit && s.stop != nil {
+		s.stop(errLimit)
+	}
+}
+
+func (s *Subscription) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped == nil {
+		s.stopped = err
+	}
+	if s.stop != nil {
+		s.stop(err)
+	}
+}
+
+var errLimit = errors.New("pubsub: limit reached")
+
+// chain puts h behind the middleware, the first outermost.
+func chain(h, tombstones Handler, middleware []Middleware) Handler {
+	if tombstones != nil {
+		events := h
+		h = func(ctx context.Context, d *Delivery) error {
+			if d.Value == nil {
+				return tombstones(ctx, d)
+			}
+			return events(ctx, d)
+		}
+	}
+	h = Recover(h)
+	if len(middleware) == 0 {
+		return h
+	}
+	for _, m := range slices.Backward(middleware) {
+		h = m(h)
+	}
+	return Recover(h)
+}
+
+func deadTopicName(topic, group string) string {
+	if group == "" {
+		return topic + ".dead"
+	}
+	return topic + "." + group + ".dead"
+}
+
+// at returns log arguments that say which message it is.
+func at(d *Delivery, more ...any) []any {
+	return append([]any{"id", d.ID, "partition", d.Partition, "offset", d.Offset, "attempt", d.Attempt}, more...)
+}

@@ -1,0 +1,5 @@
+package pubsub
+
+type topicOptions struct {
+	subscribe []SubscribeOption
+}
