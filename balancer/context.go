@@ -1,0 +1,57 @@
+package balancer
+
+import (
+	"context"
+	"slices"
+	"sync/atomic"
+)
+
+// call is what a context says about the picks of its calls: everything under
+// one key, so that a pick looks once.
+type call struct {
+	filter Filter
+	avoid  []string
+}
+
+type callKey struct{}
+
+// used is set once any With… function was called: until then no pick has to
+// look into its context, which may be deep.
+var used atomic.Bool
+
+func fromContext(ctx context.Context) *call {
+	if !used.Load() {
+		return nil
+	}
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+func withCall(ctx context.Context, change func(*call)) context.Context {
+	if !used.Load() {
+		used.Store(true)
+	}
+	var next call
+	if c := fromContext(ctx); c != nil {
+		next = *c
+	}
+	change(&next)
+	return context.WithValue(ctx, callKey{}, &next)
+}
+
+// WithFilter lets the calls of ctx go only to instances that f keeps, beside
+// what filters ctx has already and the connection has.
+func WithFilter(ctx context.Context, f Filter) context.Context {
+	return withCall(ctx, func(c *call) {
+		if c.filter != nil {
+			f = And(c.filter, f)
+		}
+		c.filter = f
+	})
+}
+
+// WithAvoid lets the calls of ctx go to the instances with these IDs only when
+// no other is left that could take them: for sending a call again elsewhere.
+func WithAvoid(ctx context.Context, ids ...string) context.Context {
+	return withCall(ctx, func(c *call) { c.avoid = slices.Concat(c.avoid, ids) })
+}
