@@ -72,7 +72,7 @@ func (a *Announcer) OnChange(f func(registered bool, err error)) { a.onChange = 
 func (a *Announcer) Run(ctx context.Context) error {
 	defer a.end()
 	first, _ := a.wanted()
-	if err := validate(first); err != nil {
+	if err := ValidateInstances(first...); err != nil {
 		return err
 	}
 	log := a.logger.With("service", first[0].Service, "id", first[0].ID)
@@ -198,7 +198,7 @@ func (a *Announcer) change(change func(*Instance)) (version int, err error) {
 			return 0, fmt.Errorf("resolver: update of %s of %s makes it %s of %s: a change must keep both", inst.ID, inst.Service, want[i].ID, want[i].Service)
 		}
 	}
-	if err := validate(want); err != nil {
+	if err := ValidateInstances(want...); err != nil {
 		return 0, err
 	}
 	a.want = want

@@ -36,7 +36,9 @@ func server(t testing.TB) (addr string) {
 	return lis.Addr().String()
 }
 
-type echoServer struct{ testpb.UnimplementedTestServiceServer }
+type echoServer struct {
+	testpb.UnimplementedTestServiceServer
+}
 
 func (echoServer) EmptyCall(context.Context, *testpb.Empty) (*testpb.Empty, error) {
 	return &testpb.Empty{}, nil

@@ -1,6 +1,7 @@
 package resolver
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -67,6 +68,29 @@ func (i *Instance) Validate() error {
 		if err := validateAddr(addr); err != nil {
 			return fmt.Errorf("resolver: instance %s of %s: %w", i.ID, i.Service, err)
 		}
+	}
+	return nil
+}
+
+// ValidateInstances reports the first thing that keeps insts from being
+// registered together. Registrars call it first, in Register and in Update.
+func ValidateInstances(insts ...*Instance) error {
+	if len(insts) == 0 {
+		return errors.New("resolver: no instance to register: pass at least one")
+	}
+	seen := make(map[[2]string]bool, len(insts))
+	for _, inst := range insts {
+		if inst == nil {
+			return errors.New("resolver: a nil instance cannot be registered")
+		}
+		if err := inst.Validate(); err != nil {
+			return err
+		}
+		id := [2]string{inst.Service, inst.ID}
+		if seen[id] {
+			return fmt.Errorf("resolver: instance %s of %s is there twice: one call registers each once", inst.ID, inst.Service)
+		}
+		seen[id] = true
 	}
 	return nil
 }

@@ -7,8 +7,6 @@ import (
 	"iter"
 	"net/url"
 	"slices"
-	"strings"
-	"sync"
 )
 
 // Memory is a registry in this process, for tests and for programs whose
@@ -16,101 +14,53 @@ import (
 // can end, fenced deletes, instances that are never changed in place. Its
 // methods are safe for concurrent use.
 type Memory struct {
-	mu       sync.Mutex // guards what follows
-	services map[string]*memoryService
-	closed   bool
+	store   *memoryStore
+	release func()        // gives a named store back
+	done    chan struct{} // closed by Close
+
+	live map[*memoryRegistration]bool // guarded by store.mu; neither withdrawn nor lost
 }
 
 var _ Registry = (*Memory)(nil)
 
-// NewMemory returns an empty registry that only its holder knows; Open with
-// memory://name returns one that is shared by name.
-func NewMemory() *Memory { return &Memory{services: make(map[string]*memoryService)} }
+// NewMemory returns an empty registry that only its holder knows. What Open
+// returns for memory://name shares its content with the others of that name.
+func NewMemory() *Memory { return newMemory(newMemoryStore(), func() {}) }
 
-type memoryService struct {
-	snapshot []*Instance                    // sorted by ID, replaced by each change and never written
-	owners   map[string]*memoryRegistration // by ID
-	changed  chan struct{}                  // closed by the next change
+func newMemory(store *memoryStore, release func()) *Memory {
+	return &Memory{store: store, release: release, done: make(chan struct{}), live: make(map[*memoryRegistration]bool)}
 }
 
-// service returns the entry of a name, which stays: a watch may wait on it. It
-// needs m.mu.
-func (m *Memory) service(name string) *memoryService {
-	s := m.services[name]
-	if s == nil {
-		s = &memoryService{owners: make(map[string]*memoryRegistration), changed: make(chan struct{})}
-		m.services[name] = s
-	}
-	return s
-}
-
-// set puts, replaces or, with a nil inst, removes the instance with this ID.
-func (s *memoryService) set(id string, inst *Instance, owner *memoryRegistration) {
-	at, found := slices.BinarySearchFunc(s.snapshot, id, func(i *Instance, id string) int { return strings.Compare(i.ID, id) })
-	next := s.snapshot
+func openMemory(u *url.URL) (Registry, error) {
 	switch {
-	case inst == nil && found:
-		next = slices.Concat(s.snapshot[:at], s.snapshot[at+1:])
-		delete(s.owners, id)
-	case inst == nil:
-		return
-	case found && s.snapshot[at].Equal(inst):
-		s.owners[id] = owner // the pointer stays: nothing to see
-		return
-	case found:
-		next = slices.Clone(s.snapshot)
-		next[at] = inst
-		s.owners[id] = owner
-	default:
-		next = slices.Concat(s.snapshot[:at], []*Instance{inst}, s.snapshot[at:])
-		s.owners[id] = owner
+	case u.Host == "" || u.Path != "" || u.User != nil || u.Fragment != "":
+		return nil, errors.New("write memory://name, with nothing else round the name")
+	case u.RawQuery != "":
+		return nil, fmt.Errorf("unknown parameter %q: memory:// has none", u.RawQuery)
 	}
-	s.snapshot = next
-	close(s.changed)
-	s.changed = make(chan struct{})
+	return newMemory(acquireStore(u.Host), func() { releaseStore(u.Host) }), nil
 }
 
 // Register implements Registrar. It does not block.
 func (m *Memory) Register(ctx context.Context, insts ...*Instance) (Registration, error) {
-	if err := validate(insts); err != nil {
+	if err := ValidateInstances(insts...); err != nil {
 		return nil, err
 	}
 	if err := ctx.Err(); err != nil {
-		return nil, fmt.Errorf("resolver: register %s: %w", insts[0].Service, err)
+		return nil, fmt.Errorf("resolver: register %s of %s: %w", insts[0].ID, insts[0].Service, err)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	if m.closed() {
 		return nil, ErrClosed
 	}
 	r := &memoryRegistration{m: m, lost: make(chan struct{})}
+	m.live[r] = true
 	for _, inst := range insts {
 		r.keys = append(r.keys, key{inst.Service, inst.ID})
-		m.service(inst.Service).set(inst.ID, inst.Clone(), r)
+		m.store.put(inst.Clone(), r)
 	}
 	return r, nil
-}
-
-// validate checks what a Register or an Update call was given.
-func validate(insts []*Instance) error {
-	if len(insts) == 0 {
-		return errors.New("resolver: no instance to register: pass at least one")
-	}
-	seen := make(map[key]bool, len(insts))
-	for _, inst := range insts {
-		if inst == nil {
-			return errors.New("resolver: a nil instance cannot be registered")
-		}
-		if err := inst.Validate(); err != nil {
-			return err
-		}
-		if k := (key{inst.Service, inst.ID}); seen[k] {
-			return fmt.Errorf("resolver: instance %s of %s is there twice: one call registers each once", inst.ID, inst.Service)
-		} else {
-			seen[k] = true
-		}
-	}
-	return nil
 }
 
 // Watch implements Discovery.
@@ -120,35 +70,35 @@ func (m *Memory) Watch(ctx context.Context, service string) iter.Seq2[[]*Instanc
 			yield(nil, err)
 			return
 		}
+		s := m.store.watch(service)
+		defer m.store.unwatch(service)
 		for ctx.Err() == nil {
-			m.mu.Lock()
-			closed, s := m.closed, m.service(service)
-			snapshot, changed := s.snapshot, s.changed
-			m.mu.Unlock()
-			if closed {
+			if m.closed() {
 				yield(nil, ErrClosed)
 				return
 			}
+			snapshot, changed := m.store.look(s)
 			if !yield(snapshot, nil) {
 				return
 			}
 			select {
 			case <-changed:
+			case <-m.done:
 			case <-ctx.Done():
 			}
 		}
 	}
 }
 
-// Services implements Registry.
+// Services implements Registry. It does not block.
 func (m *Memory) Services(context.Context) ([]string, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	if m.closed() {
 		return nil, ErrClosed
 	}
 	var names []string
-	for name, s := range m.services {
+	for name, s := range m.store.services {
 		if len(s.snapshot) > 0 {
 			names = append(names, name)
 		}
@@ -157,75 +107,64 @@ func (m *Memory) Services(context.Context) ([]string, error) {
 	return names, nil
 }
 
-// Expire ends the registration that holds an instance, as the end of its lease
-// would: all its instances go, and Lost is closed. It is for tests, and reports
-// whether there was one.
-func (m *Memory) Expire(service, id string) bool {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	r := m.service(service).owners[id]
-	if r == nil {
-		return false
-	}
-	m.withdraw(r)
-	close(r.lost)
-	return true
-}
-
-// withdraw removes what r still holds. It needs m.mu.
-func (m *Memory) withdraw(r *memoryRegistration) {
-	r.ended = true
-	for _, k := range r.keys {
-		if s := m.service(k.service); s.owners[k.id] == r {
-			s.set(k.id, nil, nil)
-		}
-	}
-}
-
-// Close implements Registry. What is registered is lost with it.
+// Close implements Registry. What was registered here is lost.
 func (m *Memory) Close() error {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.closed {
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	if m.closed() {
 		return nil
 	}
-	m.closed = true
-	ended := make(map[*memoryRegistration]bool)
-	for _, s := range m.services {
-		for _, r := range s.owners {
-			if !ended[r] {
-				ended[r] = true
-				close(r.lost)
-			}
-		}
-		close(s.changed)
-		s.changed = make(chan struct{})
+	close(m.done)
+	for r := range m.live {
+		r.lose()
 	}
+	m.release()
 	return nil
 }
 
-type key struct{ service, id string }
+// Expire ends the lease that holds an instance, as if its process had stopped
+// renewing it: all that was registered with it goes, and Lost is closed. It is
+// for tests, and reports whether there was such an instance.
+func (m *Memory) Expire(service, id string) bool {
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	r := m.store.owner(key{service, id})
+	if r == nil {
+		return false
+	}
+	r.lose()
+	return true
+}
 
+func (m *Memory) closed() bool {
+	select {
+	case <-m.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// memoryRegistration is guarded by its store's mutex.
 type memoryRegistration struct {
 	m    *Memory
 	keys []key
 	lost chan struct{}
-
-	ended bool // guarded by m.mu
 }
 
 func (r *memoryRegistration) Lost() <-chan struct{} { return r.lost }
 
 func (r *memoryRegistration) Update(ctx context.Context, insts ...*Instance) error {
-	if err := validate(insts); err != nil {
+	if err := ValidateInstances(insts...); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("resolver: update %s: %w", insts[0].Service, err)
+		return fmt.Errorf("resolver: update %s of %s: %w", insts[0].ID, insts[0].Service, err)
 	}
-	r.m.mu.Lock()
-	defer r.m.mu.Unlock()
-	if r.m.closed {
+	store := r.m.store
+	store.mu.Lock()
+	defer store.mu.Unlock()
+	if r.m.closed() {
 		return ErrClosed
 	}
 	if len(insts) != len(r.keys) {
@@ -235,70 +174,37 @@ func (r *memoryRegistration) Update(ctx context.Context, insts ...*Instance) err
 		switch k := (key{inst.Service, inst.ID}); {
 		case !slices.Contains(r.keys, k):
 			return fmt.Errorf("resolver: update: instance %s of %s is not part of this registration: register it", k.id, k.service)
-		case r.ended || r.m.service(k.service).owners[k.id] != r:
-			return fmt.Errorf("resolver: update: instance %s of %s: the registration was lost or taken over: register again", k.id, k.service)
+		case store.owner(k) != r:
+			return fmt.Errorf("resolver: update: instance %s of %s was withdrawn, lost or taken over: register it again", k.id, k.service)
 		}
 	}
 	for _, inst := range insts {
-		r.m.service(inst.Service).set(inst.ID, inst.Clone(), r)
+		store.put(inst.Clone(), r)
 	}
 	return nil
 }
 
 func (r *memoryRegistration) Deregister(context.Context) error {
-	r.m.mu.Lock()
-	defer r.m.mu.Unlock()
-	r.m.withdraw(r)
+	r.m.store.mu.Lock()
+	defer r.m.store.mu.Unlock()
+	r.withdraw()
 	return nil
 }
 
-// named are the registries that Open shares, each with the number of its users.
-var named = struct {
-	sync.Mutex
-
-	byName map[string]*namedMemory
-}{byName: make(map[string]*namedMemory)}
-
-type namedMemory struct {
-	*Memory
-
-	users int
+// lose is a withdrawal that the registry decides on. It needs the store's mutex,
+// and r to be live.
+func (r *memoryRegistration) lose() {
+	r.withdraw()
+	close(r.lost)
 }
 
-func openMemory(u *url.URL) (Registry, error) {
-	name := u.Host
-	switch {
-	case name == "" || u.Path != "" || u.User != nil:
-		return nil, fmt.Errorf("write memory://name, with nothing behind the name")
-	case u.RawQuery != "":
-		return nil, fmt.Errorf("unknown parameter %q: memory:// has none", u.RawQuery)
+// withdraw removes what r still holds, and nothing that was taken over. It needs
+// the store's mutex.
+func (r *memoryRegistration) withdraw() {
+	delete(r.m.live, r)
+	for _, k := range r.keys {
+		if r.m.store.owner(k) == r {
+			r.m.store.remove(k)
+		}
 	}
-	named.Lock()
-	defer named.Unlock()
-	n := named.byName[name]
-	if n == nil {
-		n = &namedMemory{Memory: NewMemory()}
-		named.byName[name] = n
-	}
-	n.users++
-	return &memoryHandle{Memory: n.Memory, close: sync.OnceValue(func() error { return n.release(name) })}, nil
 }
-
-func (n *namedMemory) release(name string) error {
-	named.Lock()
-	defer named.Unlock()
-	if n.users--; n.users > 0 {
-		return nil
-	}
-	delete(named.byName, name)
-	return n.Memory.Close()
-}
-
-// memoryHandle is one user's share of a named registry: it closes once.
-type memoryHandle struct {
-	*Memory
-
-	close func() error
-}
-
-func (h *memoryHandle) Close() error { return h.close() }
