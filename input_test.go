@@ -25,7 +25,7 @@ func TestRunReportsBadOptions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer busy.Close()
+	t.Cleanup(func() { _ = busy.Close() })
 	reg := memory(t)
 	quiet := micro.WithLogger(slog.New(slog.DiscardHandler))
 	for name, test := range map[string]struct {
@@ -51,7 +51,7 @@ func TestRunReportsBadOptions(t *testing.T) {
 			[]string{"WithAdvertise"},
 		},
 		"loopback towards another host": {
-			micro.New("test", quiet, micro.WithAddress("127.0.0.1:0"), micro.WithRegistry(elsewhere{reg})),
+			micro.New("test", quiet, micro.WithAddress("127.0.0.1:0"), micro.WithRegistry(remote{reg})),
 			[]string{"no other host reaches 127.0.0.1:", "192.0.2.1:2379", "WithAdvertise"},
 		},
 	} {
@@ -67,11 +67,11 @@ func TestRunReportsBadOptions(t *testing.T) {
 	}
 }
 
-// elsewhere is a registry on another host; the address is one that is reserved
+// remote is a registry on another host; the address is one that is reserved
 // for documentation, and nothing is sent there.
-type elsewhere struct{ *resolver.Memory }
+type remote struct{ *resolver.Memory }
 
-func (elsewhere) Endpoints() []string { return []string{"192.0.2.1:2379"} }
+func (remote) Endpoints() []string { return []string{"192.0.2.1:2379"} }
 
 func TestRunReportsBadRegistrations(t *testing.T) {
 	t.Parallel()

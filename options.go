@@ -110,7 +110,8 @@ func WithShutdownTimeout(d time.Duration) Option { return func(o *options) { o.s
 
 // WithDrainDelay sets how long a stopping instance goes on serving after the
 // registry says that it drains, so that every client has seen it. The default
-// is 1 s; 0 without a registry and with one in memory, where clients see it at once.
+// is 1 s; 0 without a registry and with one in this process, where clients see
+// it at once.
 func WithDrainDelay(d time.Duration) Option { return func(o *options) { o.drainDelay = d } }
 
 // WithBroker hands b over: it is flushed and closed as the last step of the
@@ -137,10 +138,10 @@ func newOptions(opts []Option) options {
 	if o.id == "" {
 		o.id = newID()
 	}
-	if _, inMemory := o.registry.(*resolver.Memory); o.drainDelay < 0 {
-		o.drainDelay = defaultDrainDelay
-		if inMemory || o.registry == nil {
-			o.drainDelay = 0
+	if o.drainDelay < 0 {
+		o.drainDelay = 0
+		if len(registryServers(o.registry)) > 0 {
+			o.drainDelay = defaultDrainDelay
 		}
 	}
 	return o

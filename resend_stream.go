@@ -27,7 +27,7 @@ func resendStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientCon
 	if err != nil {
 		return nil, err
 	}
-	s := &clientStream{ctx: ctx, current: cs, left: maxResends}
+	s := &clientStream{ctx: ctx, current: cs}
 	s.open = func(ctx context.Context) (grpc.ClientStream, error) { return open(ctx, desc, cc, method, opts...) }
 	s.changed.L = &s.mu
 	return s, nil
@@ -48,7 +48,7 @@ type clientStream struct {
 	size      int
 	closed    bool // CloseSend was called
 	receiving bool // RecvMsg waits in current
-	left      int
+	resent    int  // how often
 }
 
 func (s *clientStream) SendMsg(m any) error {
@@ -148,10 +148,10 @@ func (s *clientStream) moved(cs grpc.ClientStream) bool {
 // was sent. It needs s.mu.
 func (s *clientStream) reopen(err error) bool {
 	id, refused := refusedBy(err)
-	if !refused || s.left == 0 || s.settled.Load() {
+	if !refused || s.resent == maxResends || s.settled.Load() || !elsewhere(s.ctx, s.resent) {
 		return false
 	}
-	s.left--
+	s.resent++
 	s.ctx = balancer.WithAvoid(s.ctx, id)
 	cs, err := s.open(s.ctx)
 	if err != nil {

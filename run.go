@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/grpc-micro/micro/resolver"
 )
 
 // Run serves until ctx ends, a task fails or, in a Function, the one call or
@@ -41,7 +43,7 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, s.unused())
 	}
-	addrs, err := advertised(ctx, s.opts.advertise, lis.Addr(), s.registryServers())
+	addrs, err := advertised(ctx, s.opts.advertise, lis.Addr(), registryServers(s.opts.registry))
 	if err == nil {
 		s.announce, err = newAnnouncement(s, s.instances(addrs))
 	}
@@ -96,9 +98,10 @@ func removeStale(path string) error {
 }
 
 // registryServers returns where the registry is, for the drivers that say so:
-// the instance's own address is chosen by the route to there.
-func (s *Service) registryServers() []string {
-	if r, ok := s.opts.registry.(interface{ Endpoints() []string }); ok {
+// the instance's own address is chosen by the route to there. One without
+// servers is in this process.
+func registryServers(r resolver.Registrar) []string {
+	if r, ok := r.(interface{ Endpoints() []string }); ok {
 		return r.Endpoints()
 	}
 	return nil

@@ -66,7 +66,7 @@ func (s *Service) unused() error {
 	defer cancel()
 	var errs []error
 	if s.opts.listener != nil {
-		errs = append(errs, ignoreClosed(s.opts.listener.Close()))
+		errs = append(errs, s.opts.listener.Close())
 	}
 	for _, b := range s.opts.brokers {
 		if b != nil {

@@ -58,14 +58,14 @@ func (r recorded) Deregister(ctx context.Context) error {
 }
 
 type recordedBroker struct {
-	pubsub.Broker
+	pubsub.Broker // nil: it is closed and nothing else
 
 	r *recorder
 }
 
-func (b recordedBroker) Close(ctx context.Context) error {
+func (b recordedBroker) Close(context.Context) error {
 	b.r.add("broker closed")
-	return b.Broker.Close(ctx)
+	return nil
 }
 
 func TestOrderOfTheStop(t *testing.T) {
@@ -82,7 +82,7 @@ func TestOrderOfTheStop(t *testing.T) {
 		return nil
 	}}
 	svc := newService(rec, srv, micro.WithDrainDelay(50*time.Millisecond),
-		micro.WithBroker(recordedBroker{pubsub.NewMemory(), rec}))
+		micro.WithBroker(recordedBroker{r: rec}))
 	svc.Go(func(ctx context.Context) error {
 		<-ctx.Done()
 		rec.add("task ended")
@@ -201,7 +201,7 @@ func TestRollingRestartFailsNoCall(t *testing.T) {
 	opts := []micro.Option{micro.WithDrainDelay(30 * time.Millisecond)}
 	var live []*running
 	for n := range 3 {
-		live = append(live, run(t, newService(reg, &server{id: fmt.Sprint("old-", n)}, opts...)))
+		live = append(live, run(t, newService(reg, &server{id: fmt.Sprintf("old-%d", n)}, opts...)))
 	}
 	var calls atomic.Int64
 	stop := make(chan struct{})
@@ -231,7 +231,7 @@ func TestRollingRestartFailsNoCall(t *testing.T) {
 	}
 	for round := range 2 {
 		for n := range live {
-			next := run(t, newService(reg, &server{id: fmt.Sprint("new-", round, n)}, opts...))
+			next := run(t, newService(reg, &server{id: fmt.Sprintf("new-%d-%d", round, n)}, opts...))
 			if err := live[n].stop(); err != nil {
 				t.Error(err)
 			}

@@ -39,16 +39,25 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	}
 	s.once.Do(func() { s.fill(p) })
 	if s.err != nil {
-		if s.err == grpcbalancer.ErrNoSubConnAvailable { //nolint:errorlint // grpc compares it, so it is never wrapped
-			p.b.turnedAway.Store(true)
-		}
-		return grpcbalancer.PickResult{}, s.err
+		return p.b.turnAway(s.err)
 	}
 	e := s.pick(info)
-	if c != nil && len(c.avoid) > 0 {
-		e = s.avoiding(c.avoid, e)
+	if c != nil && slices.Contains(c.avoid, e.Instance().ID) {
+		var wait bool
+		if e, wait = s.avoiding(p, c.avoid, e); wait {
+			return p.b.turnAway(grpcbalancer.ErrNoSubConnAvailable)
+		}
 	}
 	return p.b.send(e, info)
+}
+
+// turnAway notes that a call waits for the next picker, if that is what err
+// says; grpc compares it, so it is never wrapped.
+func (b *lb) turnAway(err error) (grpcbalancer.PickResult, error) {
+	if err == grpcbalancer.ErrNoSubConnAvailable { //nolint:errorlint // see above
+		b.turnedAway.Store(true)
+	}
+	return grpcbalancer.PickResult{}, err
 }
 
 // send lets the endpoint's pick_first have the call. If the connection has
@@ -183,18 +192,23 @@ func (t *tier) add(e *Endpoint) {
 	}
 }
 
-// avoiding returns another usable endpoint than those to avoid, and than
-// picked only if picked is one of them; picked if there is no other.
-func (s *set) avoiding(ids []string, picked *Endpoint) *Endpoint {
-	if !slices.Contains(ids, picked.Instance().ID) {
-		return picked
-	}
+// avoiding returns an endpoint that is not to be avoided, in the place of
+// picked: one that is usable or, by waiting for it, one that still connects.
+// If there is none, picked is better than nothing.
+func (s *set) avoiding(p *picker, ids []string, picked *Endpoint) (e *Endpoint, wait bool) {
 	start := rand.IntN(len(s.usable)) //nolint:gosec // spreads load, hides nothing
 	for i := range s.usable {
 		e := s.usable[(start+i)%len(s.usable)]
 		if !slices.Contains(ids, e.Instance().ID) {
-			return e
+			return e, false
 		}
 	}
-	return picked
+	filter := And(p.config.filter, s.filter)
+	for _, e := range p.endpoints {
+		inst := e.Instance()
+		if !e.ready() && !e.failed() && !inst.Draining && !slices.Contains(ids, inst.ID) && filter.match(inst) {
+			return nil, true
+		}
+	}
+	return picked, false
 }
