@@ -14,8 +14,11 @@ const (
 	withdrawTimeout = 5 * time.Second
 )
 
-// errLost is why an instance is not registered after its lease ended.
-var errLost = errors.New("resolver: the registration was lost: its lease ended, or its key was deleted")
+// Why an instance is no longer registered.
+var (
+	errLost      = errors.New("resolver: the registration was lost: its lease ended, or its key was deleted")
+	errWithdrawn = errors.New("resolver: withdrawn, because the announcer was stopped")
+)
 
 // Announcer keeps instances in a registry for ever: it registers them, and
 // again whenever the registry loses them, however long it is away. Losing a
@@ -33,6 +36,7 @@ type Announcer struct {
 	want    []*Instance
 	version int           // of want, counted up by Update
 	applied int           // the version that the registry has
+	begun   bool          // Run was called
 	ended   bool          // Run has returned
 	changed chan struct{} // closed and replaced when applied or ended changes
 }
@@ -70,17 +74,18 @@ func (a *Announcer) OnChange(f func(registered bool, err error)) { a.onChange = 
 // take is an error at once. Each call to the registry has 2 s; between
 // failures it waits from 100 ms to 5 s. An Announcer runs once.
 func (a *Announcer) Run(ctx context.Context) error {
-	defer a.end()
-	first, _ := a.wanted()
-	if err := ValidateInstances(first...); err != nil {
+	insts, err := a.begin()
+	if err != nil {
 		return err
 	}
-	log := a.logger.With("service", first[0].Service, "id", first[0].ID)
-	for failures, down := 0, false; ; {
+	defer a.end()
+	log := a.logger.With("service", insts[0].Service, "id", insts[0].ID)
+	retry, down := newBackoff(), false
+	for {
 		reg, err := a.register(ctx)
 		if err == nil {
-			log.Info("resolver: registered", "names", len(first))
-			failures, down = 0, false
+			log.Info("resolver: registered", "names", len(insts))
+			down = false
 			a.onChange(true, nil)
 			err = a.keep(ctx, reg, log)
 			if ctx.Err() != nil {
@@ -95,11 +100,23 @@ func (a *Announcer) Run(ctx context.Context) error {
 			a.onChange(false, err)
 			down = true
 		}
-		if !pause(ctx, failures, nil) {
+		if !retry.pause(ctx, nil) {
 			return nil
 		}
-		failures++
 	}
+}
+
+func (a *Announcer) begin() ([]*Instance, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.registrar == nil {
+		return nil, errors.New("resolver: NewAnnouncer was given no Registrar: pass what Open returns")
+	}
+	if a.begun {
+		return nil, errors.New("resolver: an Announcer runs once: make another one")
+	}
+	a.begun = true
+	return a.want, ValidateInstances(a.want...)
 }
 
 func (a *Announcer) register(ctx context.Context) (Registration, error) {
@@ -116,20 +133,19 @@ func (a *Announcer) register(ctx context.Context) (Registration, error) {
 // keep brings updates to the registry until the registration is lost or ctx
 // ends.
 func (a *Announcer) keep(ctx context.Context, reg Registration, log *slog.Logger) error {
-	failures := 0
-	for {
+	for failures := 0; ; {
 		var retry <-chan time.Time
-		want, version := a.wanted()
-		if !a.has(version) {
-			call, cancel := context.WithTimeout(ctx, callTimeout)
-			err := reg.Update(call, want...)
-			cancel()
-			if err == nil {
+		if want, version := a.wanted(); !a.has(version) {
+			err := update(ctx, reg, want)
+			switch {
+			case err == nil:
 				log.Info("resolver: updated", "draining", want[0].Draining, "weight", want[0].Weight)
 				failures = 0
 				a.apply(version)
-			} else {
-				log.Warn("resolver: update failed, trying again", "error", err)
+			case ctx.Err() == nil:
+				if failures == 0 {
+					log.Warn("resolver: update failed, trying again until it is there", "error", err)
+				}
 				retry = time.After(delay(failures))
 				failures++
 			}
@@ -145,10 +161,17 @@ func (a *Announcer) keep(ctx context.Context, reg Registration, log *slog.Logger
 	}
 }
 
+func update(ctx context.Context, reg Registration, want []*Instance) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return reg.Update(ctx, want...)
+}
+
 // withdraw runs when ctx has ended, under a deadline of its own.
 func (a *Announcer) withdraw(ctx context.Context, reg Registration, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
+	defer a.onChange(false, errWithdrawn)
 	if err := reg.Deregister(ctx); err != nil {
 		return fmt.Errorf("resolver: withdraw: %w", err)
 	}
@@ -190,6 +213,9 @@ func (a *Announcer) Update(ctx context.Context, change func(*Instance)) error {
 func (a *Announcer) change(change func(*Instance)) (version int, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if err := ValidateInstances(a.want...); err != nil {
+		return 0, err
+	}
 	want := make([]*Instance, len(a.want))
 	for i, inst := range a.want {
 		want[i] = inst.Clone()

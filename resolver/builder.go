@@ -24,7 +24,8 @@ type BuilderOption func(*builder)
 func WithLinger(d time.Duration) BuilderOption { return func(b *builder) { b.linger = d } }
 
 // WithLogger sets where to log when a service can no longer be watched, and
-// when it can again. The default is slog.Default().
+// when it can again. The default is slog.Default(). ClientConns that share a
+// watch log where the first of them does.
 func WithLogger(logger *slog.Logger) BuilderOption { return func(b *builder) { b.logger = logger } }
 
 // NewBuilder returns a grpc resolver for targets micro:///name, fed by d. Give
@@ -62,13 +63,15 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 		return nil, errors.New("resolver: NewBuilder was given no Discovery: pass what Open returns")
 	case target.URL.Host != "":
 		return nil, fmt.Errorf("resolver: target %s names a host: write %s:///%s", target.URL.String(), Scheme, service)
+	case target.URL.RawQuery != "" || target.URL.Fragment != "":
+		return nil, fmt.Errorf("resolver: target %s has parameters, and none is known: write %s:///%s", target.URL.String(), Scheme, service)
 	case err != nil:
 		return nil, fmt.Errorf("%w (target %s)", err, target.URL.String())
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	r := &clientResolver{
 		cc: cc, cancel: cancel, done: make(chan struct{}),
-		watch:   acquire(b, service),
+		watch: acquire(b, service), linger: b.linger,
 		changed: make(chan struct{}, 1),
 	}
 	r.watch.join(r)
@@ -84,6 +87,7 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 type clientResolver struct {
 	cc      grpcresolver.ClientConn
 	watch   *watch
+	linger  time.Duration
 	changed chan struct{} // of capacity 1
 	cancel  context.CancelFunc
 	done    chan struct{}
@@ -137,5 +141,5 @@ func (r *clientResolver) Close() {
 	r.watch.leave(r)
 	r.cancel()
 	<-r.done
-	release(r.watch)
+	release(r.watch, r.linger)
 }

@@ -20,7 +20,6 @@ type watch struct {
 	service   string
 	discovery Discovery
 	logger    *slog.Logger
-	linger    time.Duration
 	nudge     chan struct{} // of capacity 1
 	cancel    context.CancelFunc
 
@@ -57,7 +56,7 @@ var shared = struct {
 // acquire returns the watch of a service and counts the caller as its user.
 func acquire(b *builder, service string) *watch {
 	k := watchKey{b.discovery, service}
-	if !reflect.TypeOf(b.discovery).Comparable() {
+	if !reflect.ValueOf(b.discovery).Comparable() {
 		k.discovery = b // it cannot be told from others, so it shares within its builder
 	}
 	shared.Lock()
@@ -66,7 +65,7 @@ func acquire(b *builder, service string) *watch {
 	if w == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		w = &watch{
-			key: k, service: service, discovery: b.discovery, logger: b.logger, linger: b.linger,
+			key: k, service: service, discovery: b.discovery, logger: b.logger,
 			nudge: make(chan struct{}, 1), cancel: cancel, conns: make(map[*clientResolver]bool),
 		}
 		shared.watches[k] = w
@@ -81,7 +80,7 @@ func acquire(b *builder, service string) *watch {
 }
 
 // release is the end of a use. After the last one the watch lingers.
-func release(w *watch) {
+func release(w *watch, linger time.Duration) {
 	shared.Lock()
 	defer shared.Unlock()
 	w.users--
@@ -90,7 +89,7 @@ func release(w *watch) {
 	case shared.watches[w.key] != w: // its registry was closed
 		w.cancel()
 	default:
-		w.lingering = time.AfterFunc(w.linger, w.expire)
+		w.lingering = time.AfterFunc(linger, w.expire)
 	}
 }
 
@@ -98,7 +97,7 @@ func release(w *watch) {
 func (w *watch) expire() {
 	shared.Lock()
 	defer shared.Unlock()
-	if w.users == 0 {
+	if w.users == 0 && shared.watches[w.key] == w {
 		delete(shared.watches, w.key)
 		w.cancel()
 	}
@@ -125,33 +124,35 @@ func (w *watch) run(ctx context.Context) {
 		w.fail(fmt.Errorf("resolver: no answer about %s for %v: is the registry running, and reachable from here?", w.service, silence))
 	})
 	defer quiet.Stop()
-	for failures := 0; ; failures++ {
-		err := error(nil)
+	retry, down := newBackoff(), false
+	for {
+		err := errors.New("it ended without a reason")
 		for instances, watchErr := range w.discovery.Watch(ctx, w.service) {
-			if err = watchErr; err != nil {
+			if watchErr != nil {
+				err = watchErr
 				break
 			}
-			if failures > 0 {
-				w.logger.Info("resolver: watching again", "service", w.service, "instances", len(instances))
-			}
-			failures = 0
+			quiet.Stop()
 			w.update(instances)
+			if down {
+				w.logger.Info("resolver: watching again", "service", w.service, "instances", len(instances))
+				down = false
+			}
 		}
+		quiet.Stop()
 		if ctx.Err() != nil {
 			return
-		}
-		if err == nil {
-			err = errors.New("it ended without a reason")
 		}
 		w.fail(fmt.Errorf("resolver: watch %s: %w", w.service, err))
 		if errors.Is(err, ErrClosed) {
 			w.abandon()
 			return
 		}
-		if failures == 0 {
+		if !down { // one line a change, not one an attempt
 			w.logger.Warn("resolver: watch failed, keeping the instances last known and trying again", "service", w.service, "error", err)
+			down = true
 		}
-		if !pause(ctx, failures, w.nudge) {
+		if !retry.pause(ctx, w.nudge) {
 			return
 		}
 	}
