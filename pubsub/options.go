@@ -71,9 +71,9 @@ func WithStart(s Start) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.start = s })
 }
 
-// WithReady has f called once, from another goroutine, when every message
+// WithReady has f called once, while Subscribe runs, when every message that is
 // published from then on will be delivered to the group: the member has joined,
-// and knows where its partitions begin.
+// and knows where its partitions begin. f must not block.
 func WithReady(f func()) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.ready = f })
 }

@@ -106,6 +106,9 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 // when a message ends the subscription. fetch then drains and returns nil, or
 // what went wrong in doing so.
 func (s *Subscription) Run(ctx context.Context, fetch func(ctx context.Context) error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
 	s.mu.Lock()
@@ -156,6 +159,16 @@ func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time
 		s.fail(err)
 	}
 	return retryAfter, err
+}
+
+// Abandoned is what a driver returns at the end of a drain that n handlers
+// outlasted although their context had ended: nil for none.
+func (s *Subscription) Abandoned(n int) error {
+	if n == 0 {
+		return nil
+	}
+	return fmt.Errorf("pubsub: subscription %s/%s has ended, and %d handlers run on past the drain timeout of %v: their messages will be delivered again",
+		s.Topic, s.Group, n, s.DrainTimeout)
 }
 
 // try runs the handler, or goes on with the dead letter that it ended in.
