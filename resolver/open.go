@@ -13,7 +13,8 @@ import (
 // Scheme is the scheme of targets that NewBuilder resolves: micro:///name.
 const Scheme = "micro"
 
-// ErrClosed ends the watches of a registry that was closed.
+// ErrClosed ends the watches of a registry that was closed, and is what its
+// other methods return. A driver may wrap it.
 var ErrClosed = errors.New("resolver: the registry is closed")
 
 var drivers = struct {

@@ -31,7 +31,8 @@ type Registration interface {
 	// Lost is closed when the registry no longer holds the registration (the
 	// lease ended, a key was deleted by someone else) or the driver can no
 	// longer tell. Whoever wants to be found again registers anew. Deregister
-	// does not close it.
+	// does not close it, and neither does another process that takes the keys
+	// over: the two would fight for them for ever.
 	Lost() <-chan struct{}
 
 	// Deregister withdraws what this registration put and nothing that
@@ -64,7 +65,8 @@ type Registry interface {
 	// Services lists, sorted, the names under which there is an instance now.
 	Services(ctx context.Context) ([]string, error)
 
-	// Close ends every watch with an error and lets go of what Open made.
-	// Registrations that were not deregistered end with their lease.
+	// Close ends every watch with ErrClosed and lets go of what Open made.
+	// Registrations that were not deregistered are Lost, and end with their
+	// lease. Calling it again does nothing and returns nil.
 	Close() error
 }

@@ -1,6 +1,7 @@
 package resolvertest
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,16 +46,16 @@ func closed(t *testing.T, r resolver.Registry) {
 		}
 	}
 	ctx := background(t)
-	if _, err := r.Register(ctx, instance("svc", "a")); err == nil {
-		t.Error("Register after Close returns no error")
+	if _, err := r.Register(ctx, instance("svc", "a")); !errors.Is(err, resolver.ErrClosed) {
+		t.Errorf("Register after Close returns %v, want ErrClosed", err)
 	}
-	if _, err := r.Services(ctx); err == nil {
-		t.Error("Services after Close returns no error")
+	if _, err := r.Services(ctx); !errors.Is(err, resolver.ErrClosed) {
+		t.Errorf("Services after Close returns %v, want ErrClosed", err)
 	}
 	n := 0
 	for snapshot, err := range r.Watch(ctx, "svc") {
-		if n++; snapshot != nil || err == nil {
-			t.Errorf("Watch after Close yields %v, %v, want an error", snapshot, err)
+		if n++; snapshot != nil || !errors.Is(err, resolver.ErrClosed) {
+			t.Errorf("Watch after Close yields %v, %v, want ErrClosed", snapshot, err)
 		}
 	}
 	if n != 1 {

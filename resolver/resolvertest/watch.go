@@ -2,6 +2,7 @@ package resolvertest
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -176,8 +177,8 @@ func watchEndsWithClose(t *testing.T, r resolver.Registry) {
 	if err := r.Close(); err != nil {
 		t.Fatalf("Close: %v", err)
 	}
-	if y, ok := receive(t, yields); !ok || y.err == nil || y.snapshot != nil {
-		t.Errorf("Close ends the watch with %v, %v, want an error and a nil slice", y.snapshot, y.err)
+	if y, ok := receive(t, yields); !ok || !errors.Is(y.err, resolver.ErrClosed) || y.snapshot != nil {
+		t.Errorf("Close ends the watch with %v, %v, want ErrClosed and a nil slice", y.snapshot, y.err)
 	}
 	if y, ok := receive(t, yields); ok {
 		t.Errorf("after the error the watch yields %v, %v", y.snapshot, y.err)
