@@ -1,0 +1,68 @@
+package etcd
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/grpc-micro/micro/resolver"
+)
+
+// value is what etcd's gRPC naming client writes and reads: its internal
+// update, of which 0 adds an address.
+type value struct {
+	Op       int
+	Addr     string
+	Metadata json.RawMessage `json:",omitempty"`
+}
+
+// metadata is our part of it. Service and ID are in the key.
+type metadata struct {
+	Version  string            `json:"version,omitempty"`
+	Zone     string            `json:"zone,omitempty"`
+	More     []string          `json:"addrs,omitempty"` // the addresses behind the primary
+	Weight   uint32            `json:"weight,omitempty"`
+	Labels   map[string]string `json:"labels,omitempty"`
+	Draining bool              `json:"draining,omitempty"`
+}
+
+func encode(inst *resolver.Instance) (string, error) {
+	meta, err := json.Marshal(metadata{
+		Version: inst.Version, Zone: inst.Zone, More: inst.Addrs[1:],
+		Weight: inst.Weight, Labels: inst.Labels, Draining: inst.Draining,
+	})
+	if err != nil {
+		return "", fmt.Errorf("etcd: encode instance %s of %s: %w", inst.ID, inst.Service, err)
+	}
+	data, err := json.Marshal(value{Addr: inst.Addrs[0], Metadata: meta})
+	if err != nil {
+		return "", fmt.Errorf("etcd: encode instance %s of %s: %w", inst.ID, inst.Service, err)
+	}
+	return string(data), nil
+}
+
+// decode reads a value. Metadata that is no object is somebody else's, and
+// takes nothing from the address.
+func decode(service, id string, data []byte) (*resolver.Instance, error) {
+	var v value
+	if err := json.Unmarshal(data, &v); err != nil {
+		return nil, fmt.Errorf("no instance in JSON: %w", err)
+	}
+	if v.Op != 0 {
+		return nil, fmt.Errorf("operation %d, want 0", v.Op)
+	}
+	if v.Addr == "" {
+		return nil, errors.New("no address")
+	}
+	var m metadata
+	if len(v.Metadata) > 0 && v.Metadata[0] == '{' {
+		if err := json.Unmarshal(v.Metadata, &m); err != nil {
+			return nil, fmt.Errorf("metadata: %w", err)
+		}
+	}
+	inst := &resolver.Instance{
+		ID: id, Service: service, Version: m.Version, Zone: m.Zone,
+		Addrs: append([]string{v.Addr}, m.More...), Weight: m.Weight, Labels: m.Labels, Draining: m.Draining,
+	}
+	return inst, inst.Validate()
+}
