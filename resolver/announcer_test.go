@@ -7,66 +7,13 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/grpc-micro/micro/resolver"
 )
-
-// faulty is a registry whose calls can be replaced, one by one.
-type faulty struct {
-	*resolver.Memory
-
-	register   func(ctx context.Context, insts []*resolver.Instance) (resolver.Registration, error)
-	update     func(ctx context.Context) error // in place of, if not nil, and no error: as well
-	deregister func(ctx context.Context) error
-}
-
-func (f *faulty) Register(ctx context.Context, insts ...*resolver.Instance) (resolver.Registration, error) {
-	if f.register != nil {
-		if reg, err := f.register(ctx, insts); reg != nil || err != nil {
-			return reg, err
-		}
-	}
-	reg, err := f.Memory.Register(ctx, insts...)
-	if err != nil {
-		return nil, err
-	}
-	return &faultyRegistration{reg, f}, nil
-}
-
-type faultyRegistration struct {
-	resolver.Registration
-
-	f *faulty
-}
-
-func (r *faultyRegistration) Update(ctx context.Context, insts ...*resolver.Instance) error {
-	if r.f.update != nil {
-		if err := r.f.update(ctx); err != nil {
-			return err
-		}
-	}
-	return r.Registration.Update(ctx, insts...)
-}
-
-func (r *faultyRegistration) Deregister(ctx context.Context) error {
-	if r.f.deregister != nil {
-		if err := r.f.deregister(ctx); err != nil {
-			return err
-		}
-	}
-	return r.Registration.Deregister(ctx)
-}
-
-// until hangs as a registry does that is cut off, and honours its deadline.
-func until(ctx context.Context) error {
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-var errAway = errors.New("the registry is away")
 
 // announced is an Announcer that runs.
 type announced struct {
@@ -200,11 +147,11 @@ func TestAnnouncerBacksOffFromFlapping(t *testing.T) {
 		}
 		a := announce(f, instance("a", "h:1"))
 		time.Sleep(10 * time.Minute)
-		if registrations < 100 || registrations > 180 {
-			t.Errorf("%d registrations in 10 minutes, want one each 5 s", registrations)
-		}
 		if err := a.stop(); err != nil {
 			t.Error(err)
+		}
+		if registrations < 100 || registrations > 180 {
+			t.Errorf("%d registrations in 10 minutes, want one each 5 s", registrations)
 		}
 	})
 }
@@ -334,18 +281,26 @@ func TestAnnouncerUpdate(t *testing.T) {
 func TestAnnouncerUpdateDuringAnOutage(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
+		var away atomic.Bool
+		fail := func() error {
+			if away.Load() {
+				return errAway
+			}
+			return nil
+		}
 		f := &faulty{Memory: resolver.NewMemory()}
+		f.register = func(context.Context, []*resolver.Instance) (resolver.Registration, error) { return nil, fail() }
+		f.update = func(context.Context) error { return fail() }
 		a := announce(f, instance("a", "h:1"))
 		a.expect(t, true, "")
 
-		away := errAway
-		f.update = func(context.Context) error { return away }
+		away.Store(true)
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		if err := a.Update(ctx, func(i *resolver.Instance) { i.Draining = true }); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Update returns %v, want that its deadline has passed", err)
 		}
-		away = nil
+		away.Store(false)
 		if err := a.Update(t.Context(), func(i *resolver.Instance) { i.Weight = 3 }); err != nil {
 			t.Error(err)
 		}
@@ -354,8 +309,7 @@ func TestAnnouncerUpdateDuringAnOutage(t *testing.T) {
 		}
 
 		// A lease that ends in the outage, and an update before it is back.
-		f.register = func(context.Context, []*resolver.Instance) (resolver.Registration, error) { return nil, away }
-		away = errAway
+		away.Store(true)
 		f.Expire("svc", "a")
 		a.expect(t, false, "lost")
 		updated := make(chan error, 1)
@@ -366,7 +320,7 @@ func TestAnnouncerUpdateDuringAnOutage(t *testing.T) {
 			t.Fatalf("Update returns %v while the registry is away", err)
 		default:
 		}
-		away = nil
+		away.Store(false)
 		if err := <-updated; err != nil {
 			t.Error(err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -155,9 +156,9 @@ func TestWatchReportsSilence(t *testing.T) {
 func TestWatchReportsFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		healthy := false
+		var healthy atomic.Bool
 		d := &scripted{func(ctx context.Context, yield func([]*resolver.Instance, error) bool) {
-			if healthy {
+			if healthy.Load() {
 				yield([]*resolver.Instance{instance("a", "h:1")}, nil)
 			}
 			yield(nil, errAway)
@@ -176,7 +177,7 @@ func TestWatchReportsFailure(t *testing.T) {
 		first.events = nil
 		r2 := build(t, b, second)
 		second.expect(t, "resolver: watch svc: the registry is away") // inside Build, so that no call waits
-		healthy = true
+		healthy.Store(true)
 		time.Sleep(10 * time.Second)
 		first.expect(t, "[a]")
 		second.events = nil
@@ -192,27 +193,27 @@ func TestWatchReportsFailure(t *testing.T) {
 func TestWatchBacksOff(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var ranges []time.Time
+		var ranges atomic.Int32
 		d := &scripted{func(_ context.Context, yield func([]*resolver.Instance, error) bool) {
-			ranges = append(ranges, time.Now())
+			ranges.Add(1)
 			_ = yield([]*resolver.Instance{instance("a", "h:1")}, nil) && yield(nil, errAway)
 		}}
 		cc := &recorder{}
 		r := build(t, builder(d, resolver.WithLinger(0)), cc)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		if n := len(ranges); n < 100 || n > 180 {
+		if n := ranges.Load(); n < 100 || n > 180 {
 			t.Errorf("%d watches in ten minutes, want one each 5 s", n)
 		}
 		cc.expect(t, "[a]")
 
-		ranges = nil
+		ranges.Store(0)
 		for range 100 { // a nudge each 100 ms, as from connections that fail
 			time.Sleep(100 * time.Millisecond)
 			r.ResolveNow(grpcresolver.ResolveNowOptions{})
 		}
 		synctest.Wait()
-		if n := len(ranges); n < 5 || n > 11 {
+		if n := ranges.Load(); n < 5 || n > 11 {
 			t.Errorf("%d watches in ten seconds of nudges, want one a second", n)
 		}
 		r.Close()
@@ -222,13 +223,13 @@ func TestWatchBacksOff(t *testing.T) {
 func TestLinger(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		open := 0
+		var open atomic.Int32
 		d := &scripted{func(ctx context.Context, yield func([]*resolver.Instance, error) bool) {
-			open++
+			open.Add(1)
 			if yield([]*resolver.Instance{instance("a", "h:1")}, nil) {
 				<-ctx.Done()
 			}
-			open--
+			open.Add(-1)
 		}}
 		for range 3 { // each within the linger of the one before
 			cc := &recorder{}
@@ -242,17 +243,17 @@ func TestLinger(t *testing.T) {
 		if got := fmt.Sprint(cc.events); got != "[[a]]" { // without a wait: inside Build
 			t.Errorf("Build tells %s of a lingering watch", got)
 		}
-		if open != 1 {
-			t.Errorf("%d watches, want 1", open)
+		if n := open.Load(); n != 1 {
+			t.Errorf("%d watches, want 1", n)
 		}
 		r.Close()
 		time.Sleep(30*time.Second - 1)
-		if open != 1 {
+		if open.Load() != 1 {
 			t.Error("the watch ends before its linger")
 		}
 		time.Sleep(1)
 		synctest.Wait()
-		if open != 0 {
+		if open.Load() != 0 {
 			t.Error("the watch outlives its linger")
 		}
 	})
@@ -370,9 +371,9 @@ type uncomparable struct {
 func TestUncomparableDiscovery(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ranges := 0
+		var ranges atomic.Int32
 		d := &scripted{func(ctx context.Context, yield func([]*resolver.Instance, error) bool) {
-			ranges++
+			ranges.Add(1)
 			if yield([]*resolver.Instance{instance("a", "h:1")}, nil) {
 				<-ctx.Done()
 			}
@@ -385,8 +386,8 @@ func TestUncomparableDiscovery(t *testing.T) {
 			r.Close()
 			r2.Close()
 		}
-		if ranges != 2 {
-			t.Errorf("%d watches of two Discoveries, want one a builder", ranges)
+		if n := ranges.Load(); n != 2 {
+			t.Errorf("%d watches of two Discoveries, want one a builder", n)
 		}
 	})
 }

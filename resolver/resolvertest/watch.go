@@ -47,12 +47,11 @@ func watchKeepsPointers(t *testing.T, r resolver.Registry) {
 	v := watch(t, r, "svc")
 	a, b, c := instance("svc", "a"), instance("svc", "b"), instance("svc", "c")
 	mustRegister(t, r, a)
-	reg := mustRegister(t, r, b)
-	mustRegister(t, r, c)
+	reg := mustRegister(t, r, b, c)
 	before := v.wait(a, b, c)
 	drained := b.Clone()
 	drained.Draining = true
-	mustUpdate(t, reg, drained)
+	mustUpdate(t, reg, drained, c.Clone()) // c is written again, and the same
 	after := v.wait(a, drained, c)
 	if before[0] != after[0] || before[2] != after[2] {
 		t.Error("an instance that did not change has another pointer")
@@ -60,35 +59,51 @@ func watchKeepsPointers(t *testing.T, r resolver.Registry) {
 	if before[1] == after[1] {
 		t.Error("an instance that changed has the same pointer")
 	}
-	mustDeregister(t, reg)
-	last := v.wait(a, c)
-	if last[0] != after[0] || last[1] != after[2] {
-		t.Error("an instance has another pointer after its neighbour has gone")
+	d := instance("svc", "d")
+	neighbour := mustRegister(t, r, d)
+	v.wait(a, drained, c, d)
+	mustDeregister(t, neighbour)
+	last := v.wait(a, drained, c)
+	if !slices.Equal(last, after) {
+		t.Error("an instance has another pointer after its neighbour has come and gone")
 	}
 }
 
 func watchNeverWritesASnapshot(t *testing.T, r resolver.Registry) {
 	v := watch(t, r, "svc")
-	a, b := instance("svc", "b"), instance("svc", "d")
-	reg := mustRegister(t, r, a, b)
-	snapshot := v.wait(a, b)
-	slice, values := slices.Clone(snapshot), []*resolver.Instance{snapshot[0].Clone(), snapshot[1].Clone()}
-
-	for _, id := range []string{"a", "c", "e"} { // before, between and behind
-		mustRegister(t, r, instance("svc", id))
+	var checks []func()
+	freeze := func(snapshot []*resolver.Instance) {
+		slice, values := slices.Clone(snapshot), make([]*resolver.Instance, len(snapshot))
+		for i, inst := range snapshot {
+			values[i] = inst.Clone()
+		}
+		checks = append(checks, func() {
+			t.Helper()
+			if !slices.Equal(snapshot, slice) {
+				t.Error("the slice of an earlier snapshot was written")
+			}
+			if diff := cmp.Diff(values, snapshot); diff != "" {
+				t.Errorf("an instance of an earlier snapshot was written (-before +after):\n%s", diff)
+			}
+		})
 	}
-	drained := b.Clone()
+	b, d := instance("svc", "b"), instance("svc", "d")
+	reg := mustRegister(t, r, b, d)
+	freeze(v.wait(b, d))
+	a, c, e := instance("svc", "a"), instance("svc", "c"), instance("svc", "e")
+	for _, inst := range []*resolver.Instance{a, c, e} { // before, between and behind
+		mustRegister(t, r, inst)
+	}
+	freeze(v.wait(a, b, c, d, e))
+	drained := d.Clone()
 	drained.Draining = true
-	mustUpdate(t, reg, a, drained)
-	v.wait(instance("svc", "a"), a, instance("svc", "c"), drained, instance("svc", "e"))
+	mustUpdate(t, reg, b, drained)
+	freeze(v.wait(a, b, c, drained, e))
 	mustDeregister(t, reg)
-	v.wait(instance("svc", "a"), instance("svc", "c"), instance("svc", "e"))
-
-	if !slices.Equal(snapshot, slice) {
-		t.Error("the slice of an earlier snapshot was written")
-	}
-	if diff := cmp.Diff(values, snapshot); diff != "" {
-		t.Errorf("an instance of an earlier snapshot was written (-before +after):\n%s", diff)
+	freeze(v.wait(a, c, e))
+	v.settle()
+	for _, check := range checks {
+		check()
 	}
 }
 
@@ -159,7 +174,7 @@ func watchEndsWithContext(t *testing.T, r resolver.Registry) {
 		t.Errorf("after the context has ended the watch yields %v, %v", y.snapshot, y.err)
 	}
 	for snapshot, err := range r.Watch(ctx, "svc") {
-		t.Errorf("with an ended context a watch yields %v, %v", snapshot, err)
+		t.Fatalf("with an ended context a watch yields %v, %v", snapshot, err)
 	}
 }
 
