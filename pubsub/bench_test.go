@@ -27,12 +27,15 @@ func BenchmarkMemory(b *testing.B) {
 				events[i] = wrapperspb.String("key-" + strconv.Itoa(i))
 			}
 			var handled atomic.Int64
-			ready, done := make(chan struct{}), make(chan error, 1)
+			ready, all, done := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+			ctx, cancel := context.WithCancel(ctx)
 			go func() {
 				done <- benchTopic.Subscribe(ctx, broker, "group", func(context.Context, *wrapperspb.StringValue) error {
-					handled.Add(1)
+					if handled.Add(1) == int64(b.N) {
+						close(all)
+					}
 					return nil
-				}, pubsub.WithReady(func() { close(ready) }), pubsub.WithLimit(b.N))
+				}, pubsub.WithReady(func() { close(ready) }))
 			}()
 			<-ready
 			b.ReportAllocs()
@@ -54,6 +57,9 @@ func BenchmarkMemory(b *testing.B) {
 					b.Fatal(err)
 				}
 			}
+			<-all
+			b.StopTimer()
+			cancel()
 			if err := <-done; err != nil {
 				b.Fatal(err)
 			}
