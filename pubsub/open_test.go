@@ -41,11 +41,15 @@ func TestOpenInvalid(t *testing.T) {
 	}
 }
 
+var errTestScheme = errors.New("no")
+
+func init() {
+	pubsub.RegisterScheme("test-scheme", func(*url.URL) (pubsub.Broker, error) { return nil, errTestScheme })
+}
+
 func TestRegisterScheme(t *testing.T) {
 	t.Parallel()
-	failure := errors.New("no")
-	pubsub.RegisterScheme("test-scheme", func(u *url.URL) (pubsub.Broker, error) { return nil, failure })
-	if _, err := pubsub.Open("test-scheme://h"); !errors.Is(err, failure) {
+	if _, err := pubsub.Open("test-scheme://h"); !errors.Is(err, errTestScheme) {
 		t.Errorf("got %v", err)
 	}
 	defer func() {
