@@ -39,13 +39,13 @@ func Prepare(msgs []*Message) error {
 			if results == nil {
 				results = make([]error, len(msgs))
 			}
-			results[i] = fmt.Errorf("%w: %w", ErrRejected, err)
+			results[i] = &outcome{ErrRejected, err}
 		}
 	}
 	if results != nil {
 		for i, err := range results {
 			if err == nil {
-				results[i] = fmt.Errorf("%w: another message of the call was rejected", ErrNotSent)
+				results[i] = &outcome{ErrNotSent, errBeside}
 			}
 		}
 		return &PublishError{results}
@@ -60,6 +60,8 @@ func Prepare(msgs []*Message) error {
 	}
 	return nil
 }
+
+var errBeside = errors.New("pubsub: another message of the call was rejected")
 
 // maxName is Kafka's limit for the name of a topic.
 const maxName = 249

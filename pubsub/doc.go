@@ -1,2 +1,69 @@
 // Package pubsub publishes and handles typed events.
+//
+// A [Topic] says what its events are, and how they are keyed and encoded. From
+// a proto file with the event annotation it is generated; by hand it is one
+// declaration:
+//
+//	var Greeted = pubsub.NewTopic[greeterv1.Greeted]("greeter.greeted",
+//		pubsub.WithKey(func(m *greeterv1.Greeted) string { return m.GetName() }),
+//		pubsub.WithDeadLetter())
+//
+// A [Broker] carries them: [Open] returns one for a URL, "memory://dev" or
+// "kafka://h1:9092,h2:9092". Publishing blocks until the broker has the event:
+//
+//	err := Greeted.Publish(ctx, broker, &greeterv1.Greeted{Name: "world"})
+//
+// Subscribing blocks until ctx ends, so it wants a goroutine, or
+// micro.Subscribe:
+//
+//	err := Greeted.Subscribe(ctx, broker, "mailer", func(ctx context.Context, m *greeterv1.Greeted) error {
+//		return sendMail(ctx, m.GetName())
+//	})
+//
+// # Groups
+//
+// Members of one group share the events; each group gets all of them. A new
+// group begins at the oldest event that there is ([WithStart]). Without a group
+// a subscription is a broadcast: it gets every event from when it is ready.
+//
+// # At least once
+//
+// An event is acknowledged when its handler returned nil, and not before. A
+// crash, or a drain that handlers outlast, has it delivered again, so handlers
+// must bear repeats; an ID names an event. A rebalance or a restart in order
+// repeats nothing.
+//
+// # Order
+//
+// Events of one key are handled one at a time, in the order in which they were
+// published; those of other keys at the same time ([WithConcurrency]); those
+// without a key in any order.
+//
+// # Failures
+//
+// An event whose handler fails is tried again after a pause ([WithRetry]); its
+// key waits, and no other. One that will never work ([Permanent]), that does not
+// decode, or that has used up its attempts goes to the dead-letter topic
+// ([WithDeadLetter], [DeadLetterOf]). Without one it ends the subscription with
+// its error: an event is never skipped in silence. A panic is an error as any
+// other ([Recover]).
+//
+// # Middleware
+//
+// A [Middleware] wraps the handler of a subscription ([WithMiddleware]). It sees
+// the message as it came, and decoding it as a part of the handler; a message
+// that fails passes through it at each try.
+//
+// # Messages
+//
+// A [Message] is what a topic makes of an event: CloudEvents' attributes as
+// fields, and a Header for the rest. [Topic.Message] and [Topic.Decode] convert,
+// for batches, an outbox and tests; Publish and Subscribe of a broker take
+// messages as they are.
+//
+// # Drivers
+//
+// A driver implements [Broker] and registers its scheme with [RegisterScheme].
+// [Prepare] begins its Publish, [NewSubscription] its Subscribe; package
+// pubsubtest is the suite that it passes.
 package pubsub

@@ -3,6 +3,7 @@ package pubsub
 import (
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // What became of a message that Publish did not get through. Each result of a
@@ -54,6 +55,15 @@ func (e *PublishError) Unwrap() []error {
 	}
 	return failed
 }
+
+// outcome is a result: one of the errors above, and its cause.
+type outcome struct{ kind, cause error }
+
+func (o *outcome) Error() string {
+	return o.kind.Error() + ": " + strings.TrimPrefix(o.cause.Error(), "pubsub: ")
+}
+
+func (o *outcome) Unwrap() []error { return []error{o.kind, o.cause} }
 
 // Permanent marks err as one that trying again does not cure: the message goes
 // to the dead-letter topic at once, or, without one, ends the subscription. It

@@ -69,7 +69,7 @@ func (b *Memory) Publish(ctx context.Context, msgs ...*Message) error {
 		if err := b.publish(ctx, m); err != nil {
 			results := make([]error, len(msgs))
 			for j := i; j < len(msgs); j++ {
-				results[j] = fmt.Errorf("%w: %w", ErrNotSent, err)
+				results[j] = &outcome{ErrNotSent, err}
 			}
 			return &PublishError{results}
 		}

@@ -53,7 +53,7 @@ func (t Topic[T]) Publish(ctx context.Context, p Publisher, v *T, opts ...Publis
 		err = fmt.Errorf("pubsub: publish to %s: nil Publisher", t.Name())
 	}
 	if err != nil {
-		return &PublishError{[]error{fmt.Errorf("%w: %w", ErrRejected, err)}}
+		return &PublishError{[]error{&outcome{ErrRejected, err}}}
 	}
 	d.one[0] = &d.Message
 	return p.Publish(ctx, d.one[:]...)
