@@ -171,12 +171,21 @@ func TestWindow(t *testing.T) {
 		if err := q.Add(ctx, 103, nil, 103); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Add into a full window = %v, want it to block until ctx ends", err)
 		}
+		if d := q.Blocked(); d != 0 {
+			t.Errorf("Blocked = %v after Add has given up", d)
+		}
 		added := make(chan error)
 		go func() { added <- q.Add(t.Context(), 103, nil, 103) }()
-		synctest.Wait()
+		time.Sleep(time.Minute) // of the bubble
+		if d := q.Blocked(); d < time.Minute {
+			t.Errorf("Blocked = %v after a minute", d)
+		}
 		close(release)
 		if err := <-added; err != nil {
 			t.Error(err)
+		}
+		if d := q.Blocked(); d != 0 {
+			t.Errorf("Blocked = %v with room in the window", d)
 		}
 		synctest.Wait()
 		// Nothing is unfinished: an offset far away is no problem.

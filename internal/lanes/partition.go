@@ -25,7 +25,7 @@ type Partition[T any] struct {
 	keys     map[uint64]*lane[T] // by the hash of the key: two keys of one hash (2⁻⁶⁴) would share a lane, which is slower and not wrong
 	backoff  map[*lane[T]]struct{}
 	running  int  // handlers
-	waiting  bool // Add waits for room
+	waiting  time.Time // since when Add waits for room; zero: it does not
 	draining bool // nothing is started any more
 	final    bool // the position does not move any more
 }
@@ -61,20 +61,26 @@ func (q *Partition[T]) Add(ctx context.Context, offset int64, key []byte, v T) e
 		hash = maphash.Bytes(p.seed, key)
 	}
 	p.mu.Lock()
-	for !q.fits(offset) && !q.draining && p.err == nil {
-		q.waiting = true
+	defer p.mu.Unlock()
+	var ended error
+	for !q.fits(offset) && !q.draining && p.err == nil && ended == nil {
+		if q.waiting.IsZero() {
+			q.waiting = time.Now()
+		}
 		p.mu.Unlock()
 		select {
 		case <-q.room:
 		case <-q.stopped:
 		case <-p.failed:
 		case <-ctx.Done():
-			return ctx.Err()
+			ended = ctx.Err()
 		}
 		p.mu.Lock()
 	}
-	defer p.mu.Unlock()
+	q.waiting = time.Time{}
 	switch {
+	case ended != nil:
+		return ended
 	case p.err != nil:
 		return p.err
 	case q.draining:
@@ -110,6 +116,18 @@ func (q *Partition[T]) Position() Position {
 // Changed receives after the position has changed. One signal may stand for
 // many changes.
 func (q *Partition[T]) Changed() <-chan struct{} { return q.changed }
+
+// Blocked returns for how long Add has been waiting for room in the window, 0 if
+// it is not. If that is long, the oldest message does not come to an end: it is
+// Position().Next.
+func (q *Partition[T]) Blocked() time.Duration {
+	q.pool.mu.Lock()
+	defer q.pool.mu.Unlock()
+	if q.waiting.IsZero() {
+		return 0
+	}
+	return time.Since(q.waiting)
+}
 
 // Drain starts nothing more, and drops what waits or is in backoff, unfinished.
 // It waits for the handlers that run until ctx ends; then it ends their
@@ -188,8 +206,7 @@ func (q *Partition[T]) finished(l *lane[T]) {
 	moved := q.finish(it.offset)
 	p.freeItem(it)
 	signal(q.changed)
-	if moved && q.waiting {
-		q.waiting = false
+	if moved && !q.waiting.IsZero() {
 		signal(q.room)
 	}
 	switch {
