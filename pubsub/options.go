@@ -49,7 +49,7 @@ func WithConcurrency(n int) SubscribeOption {
 // WithWindow bounds how far a partition runs ahead of its oldest unfinished
 // message, in messages: so many can be in memory, and so many can be handled
 // again after a crash. A full window stops the partition until that message is
-// done, and is logged. Default: 4096.
+// done; when that takes long, it is logged. Default: 4096.
 func WithWindow(n int) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.window = n })
 }

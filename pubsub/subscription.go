@@ -161,6 +161,20 @@ func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time
 	return retryAfter, err
 }
 
+// StallCheck is how often a driver looks for partitions that a full window has
+// stopped, to pass them to Stalled.
+const StallCheck = 10 * time.Second
+
+// Stalled logs that a full window has stopped a partition for the given time,
+// and which message it waits for; below StallCheck it is silent, because a full
+// window is also how slow handlers hold up fetching.
+func (s *Subscription) Stalled(partition int, oldest int64, since time.Duration) {
+	if since >= StallCheck {
+		s.Logger.Warn("pubsub: partition is stopped: its window is full (WithWindow) behind a message that does not come to an end",
+			"partition", partition, "offset", oldest, "window", s.Window, "since", since)
+	}
+}
+
 // Abandoned is what a driver returns at the end of a drain that n handlers
 // outlasted although their context had ended: nil for none.
 func (s *Subscription) Abandoned(n int) error {
