@@ -1,0 +1,2 @@
+// Package kafka is the broker on Apache Kafka.
+package kafka

@@ -1,0 +1,160 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/grpc-micro/micro/pubsub"
+)
+
+// Publish implements [pubsub.Publisher]. Each partition has one request in
+// flight; what is published meanwhile goes into the next one, so a single
+// message never waits and many share a request. Every replica in sync has what
+// it returns nil for.
+//
+// A request that fails in a way that may pass is sent again until ctx ends;
+// since kafka-go has no idempotent producer, that can make a duplicate, which
+// has the same ID. Then the message is in the log more than once, but not
+// behind a later one of its key: what waits behind a message that could not be
+// published, with its key, comes back as not sent.
+func (b *Broker) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
+	if err := pubsub.Prepare(msgs); err != nil {
+		return err
+	}
+	if len(msgs) == 0 {
+		return nil
+	}
+	if b.isClosed() {
+		return publishError(len(msgs), fmt.Errorf("%w: %w", pubsub.ErrNotSent, pubsub.ErrClosed))
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, b.publish, fmt.Errorf("kafka: no success within the publish timeout of %v: %w", b.publish, context.DeadlineExceeded))
+		defer cancel()
+	}
+	c := newCall(msgs)
+	var t *topic // of the message before: mostly the only one
+	var to *partitioning
+	var err error
+	for i := range c.entries {
+		e := &c.entries[i]
+		if t == nil || t.name != e.msg.Topic {
+			t = b.topic(e.msg.Topic)
+			to, err = t.get(ctx)
+		}
+		if err != nil {
+			e.fail(err)
+			continue
+		}
+		e.sender = t.pick(to, e.msg.Key, i)
+		e.sender.put(ctx, e)
+	}
+	return c.wait(ctx)
+}
+
+// publishError gives all n messages of a call one result.
+func publishError(n int, err error) error {
+	return &pubsub.PublishError{Results: slices.Repeat([]error{err}, n)}
+}
+
+// call is one Publish.
+type call struct {
+	entries []entry
+	pending atomic.Int32  // entries without a result
+	done    chan struct{} // receives when pending is 0
+}
+
+// entry is one message of a call.
+type entry struct {
+	msg  *pubsub.Message
+	call *call
+	size int
+
+	sender     *sender // its lock guards what follows, once the entry was put there
+	state      state
+	tried      bool // a request that held it may have arrived
+	err        error
+	prev, next *entry // in the sender's queue
+}
+
+type state uint8
+
+const (
+	idle    state = iota // not put yet
+	queued               // in the sender's queue
+	sending              // in its batch
+	gone                 // in its batch, but the caller has left
+	done                 // err is the result
+)
+
+// maxReuse is the largest call, in messages, that is worth keeping.
+const maxReuse = 1024
+
+// calls are used again, unless a batch may still refer to them.
+var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+
+func newCall(msgs []*pubsub.Message) *call {
+	c := calls.Get().(*call)
+	if cap(c.entries) < len(msgs) {
+		c.entries = make([]entry, len(msgs))
+	}
+	c.entries = c.entries[:len(msgs)]
+	for i, m := range msgs {
+		c.entries[i] = entry{msg: m, call: c, size: recordSize(m)}
+	}
+	c.pending.Store(int32(len(msgs)))
+	return c
+}
+
+// wait returns Publish's result, when there is one or ctx has ended.
+func (c *call) wait(ctx context.Context) error {
+	reuse := true
+	select {
+	case <-c.done:
+	case <-ctx.Done():
+		for i := range c.entries {
+			if e := &c.entries[i]; e.sender != nil {
+				e.sender.withdraw(e, ended(ctx))
+			}
+		}
+		reuse = false
+	}
+	var results []error
+	for i := range c.entries {
+		if err := c.entries[i].err; err != nil {
+			if results == nil {
+				results = make([]error, len(c.entries))
+			}
+			results[i] = err
+		}
+	}
+	if reuse && cap(c.entries) <= maxReuse {
+		clear(c.entries)
+		calls.Put(c)
+	}
+	if results != nil {
+		return &pubsub.PublishError{Results: results}
+	}
+	return nil
+}
+
+// finish sets the result. The caller holds the sender's lock, or the entry has
+// no sender yet.
+func (e *entry) finish(err error) {
+	e.state, e.err = done, err
+	if e.call.pending.Add(-1) == 0 {
+		e.call.done <- struct{}{}
+	}
+}
+
+// fail finishes an entry that never got to a sender.
+func (e *entry) fail(cause error) {
+	kind := pubsub.ErrNotSent
+	if isRefusal(cause) {
+		kind = pubsub.ErrRejected
+	}
+	e.finish(fmt.Errorf("%w: message %s: %w", kind, e.msg.ID, cause))
+}

@@ -1,0 +1,284 @@
+package kafka
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync/atomic"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
+
+	"github.com/grpc-micro/micro/internal/lanes"
+	"github.com/grpc-micro/micro/pubsub"
+)
+
+const (
+	// fetchBytes bounds a response, but for a single batch that is larger.
+	fetchBytes = 1 << 20
+
+	// fetchWait is how long a server holds a request back that it has nothing
+	// for.
+	fetchWait = time.Second
+
+	// heldBytes bounds what a partition has in memory, whatever its window.
+	heldBytes = 16 << 20
+
+	// stallAfter is when a partition that stands still is logged.
+	stallAfter = 10 * time.Second
+)
+
+// reader moves the messages of one partition into its lanes.
+type reader struct {
+	s         *subscription
+	partition int
+	next      int64 // offset to fetch
+	headers   headerReader
+	trouble   *trouble
+	queue     atomic.Pointer[lanes.Partition[*delivery]]
+
+	held  atomic.Int64  // bytes in the lanes
+	room  chan struct{} // capacity 1: held is below its bound again
+	since atomic.Int64  // when held stopped us, in nanoseconds of the Unix era; 0: it does not
+
+	dirty   bool // not committed; the committer's
+	stalled bool // logged; the committer's
+}
+
+// delivery is a message in the lanes, in one piece.
+type delivery struct {
+	pubsub.Delivery
+
+	message pubsub.Message
+	reader  *reader
+	size    int
+}
+
+func newReader(s *subscription, partition int, pos lanes.Position) *reader {
+	r := &reader{
+		s:         s,
+		partition: partition,
+		next:      pos.Next,
+		trouble:   newTrouble(s.log.With("partition", partition), "kafka: partition is not read"),
+		room:      make(chan struct{}, 1),
+		dirty:     true,
+	}
+	r.queue.Store(s.pool.Partition(pos))
+	return r
+}
+
+func (r *reader) lanes() *lanes.Partition[*delivery] { return r.queue.Load() }
+
+// changed returns the position, if it is another one than the last that was
+// asked for.
+func (r *reader) changed() (lanes.Position, bool) {
+	select {
+	case <-r.lanes().Changed():
+	default:
+		if !r.dirty {
+			return lanes.Position{}, false
+		}
+	}
+	r.dirty = false
+	return r.lanes().Position(), true
+}
+
+// run reads until ctx ends.
+func (r *reader) run(ctx context.Context) {
+	for try := 0; ctx.Err() == nil && r.hasRoom(ctx); {
+		err := r.fetch(ctx)
+		if errors.Is(err, kafkago.OffsetOutOfRange) {
+			err = r.restart(ctx)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		r.trouble.is(err)
+		if err == nil {
+			try = 0
+			continue
+		}
+		r.s.b.healAfter(err)
+		pause(ctx, try)
+		try++
+	}
+}
+
+// fetch moves one response into the lanes.
+func (r *reader) fetch(ctx context.Context) error {
+	response, err := r.s.b.client.Fetch(ctx, &kafkago.FetchRequest{
+		Topic:     r.s.sub.Topic,
+		Partition: r.partition,
+		Offset:    r.next,
+		MinBytes:  1,
+		MaxBytes:  fetchBytes,
+		MaxWait:   fetchWait,
+	})
+	if err == nil {
+		err = response.Error
+	}
+	if err != nil {
+		return err
+	}
+	stream, ok := response.Records.(*protocol.RecordStream)
+	if !ok {
+		return nil // nothing new
+	}
+	before := r.next
+	for _, batch := range stream.Records {
+		if err := r.batch(ctx, batch); err != nil {
+			return err
+		}
+	}
+	if r.next == before && len(stream.Records) > 0 {
+		// The last records of the batch were compacted away, and the server sends
+		// it for each of their offsets.
+		r.next++
+	}
+	return nil
+}
+
+// batch moves one batch into the lanes. The marks of transactions are not
+// messages. What was read before comes again if a batch began with it.
+func (r *reader) batch(ctx context.Context, batch kafkago.RecordReader) error {
+	_, marks := batch.(*protocol.ControlBatch)
+	queue := r.lanes()
+	for {
+		record, err := batch.ReadRecord()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if record.Offset < r.next || marks {
+			r.next = max(r.next, record.Offset+1)
+			closeRecord(record)
+			continue
+		}
+		d, err := r.read(record)
+		closeRecord(record)
+		if err != nil {
+			return err
+		}
+		r.held.Add(int64(d.size))
+		if err := queue.Add(ctx, d.Offset, d.Key, d); err != nil {
+			return err
+		}
+		r.next = d.Offset + 1
+	}
+}
+
+// read copies a record, whose memory is kafka-go's, into a delivery.
+func (r *reader) read(record *kafkago.Record) (*delivery, error) {
+	d := &delivery{reader: r}
+	d.message.Topic = r.s.sub.Topic
+	d.message.Time = record.Time
+	d.Message = &d.message
+	d.Group, d.Partition, d.Offset = r.s.sub.Group, r.partition, record.Offset
+	keySize, valueSize := length(record.Key), length(record.Value)
+	memory := make([]byte, keySize+valueSize)
+	var err error
+	if record.Key != nil {
+		d.Key = memory[:keySize:keySize]
+		_, err = io.ReadFull(record.Key, d.Key)
+	}
+	if record.Value != nil && err == nil {
+		d.Value = memory[keySize:]
+		_, err = io.ReadFull(record.Value, d.Value)
+	}
+	r.headers.read(record.Headers, &d.message)
+	d.size = len(memory) + 512 // about what the rest takes
+	return d, err
+}
+
+func length(b kafkago.Bytes) int {
+	if b == nil {
+		return 0
+	}
+	return b.Len()
+}
+
+func closeRecord(r *kafkago.Record) {
+	if r.Key != nil {
+		_ = r.Key.Close()
+	}
+	if r.Value != nil {
+		_ = r.Value.Close()
+	}
+}
+
+// hasRoom waits until the partition holds less than its bound; it is false when
+// ctx has ended.
+func (r *reader) hasRoom(ctx context.Context) bool {
+	for r.held.Load() >= heldBytes {
+		r.since.CompareAndSwap(0, time.Now().UnixNano())
+		select {
+		case <-r.room:
+		case <-ctx.Done():
+			return false
+		}
+	}
+	r.since.Store(0)
+	return true
+}
+
+// release says that a message of so many bytes is finished.
+func (r *reader) release(size int) {
+	held := r.held.Add(-int64(size))
+	if held < heldBytes && held+int64(size) >= heldBytes {
+		select {
+		case r.room <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// checkStall logs when the partition begins to stand still, and when it goes on.
+func (r *reader) checkStall() {
+	blocked := r.lanes().Blocked()
+	if since := r.since.Load(); since != 0 {
+		blocked = max(blocked, time.Since(time.Unix(0, since)))
+	}
+	switch {
+	case blocked > stallAfter && !r.stalled:
+		r.stalled = true
+		r.s.log.Warn("kafka: partition stands still: its window is full, and the oldest message does not come to an end",
+			"partition", r.partition, "offset", r.lanes().Position().Next, "window", r.s.sub.Window, "since", blocked)
+	case blocked == 0 && r.stalled:
+		r.stalled = false
+		r.s.log.Info("kafka: partition goes on", "partition", r.partition)
+	}
+}
+
+// restart goes on at the oldest message that there is, and says what was lost,
+// after the offset to fetch has turned out to be none of the partition's.
+func (r *reader) restart(ctx context.Context) error {
+	first, err := r.s.offsets(ctx, []int{r.partition}, pubsub.First)
+	if err != nil {
+		return err
+	}
+	last, err := r.s.offsets(ctx, []int{r.partition}, pubsub.Last)
+	if err != nil {
+		return err
+	}
+	from, to, lost := first[r.partition], last[r.partition], r.next
+	switch {
+	case lost < from:
+		r.s.log.Error("kafka: messages were deleted before they were handled (retention)",
+			"partition", r.partition, "from", lost, "to", from-1, "lost", from-lost)
+	case lost > to:
+		r.s.log.Error("kafka: the partition ends before the group's position: the topic was made anew, or has lost messages; reading starts again at the oldest",
+			"partition", r.partition, "position", lost, "end", to, "oldest", from)
+		drain, cancel := context.WithTimeout(ctx, r.s.sub.DrainTimeout)
+		defer cancel()
+		r.lanes().Drain(drain)
+		r.held.Store(0)
+		r.queue.Store(r.s.pool.Partition(lanes.Position{Next: from}))
+	default:
+		return nil // it is there by now
+	}
+	r.next = from
+	return nil
+}

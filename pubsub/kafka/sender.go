@@ -1,0 +1,243 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"sync"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/grpc-micro/micro/pubsub"
+)
+
+const (
+	// batchBytes bounds a request's records, uncompressed. Kafka's default limit
+	// (message.max.bytes) is 1 MiB and 12 bytes for what it has compressed.
+	batchBytes = 1 << 20
+
+	// queueBytes bounds what waits for a partition; then Publish blocks.
+	queueBytes = 16 * batchBytes
+)
+
+// sender publishes to one partition: while a request is under way it queues,
+// and then sends everything queued in the next. Its goroutine runs as long as
+// there is something to send.
+type sender struct {
+	topic     *topic
+	partition int
+	wake      chan struct{} // capacity 1: a caller has left
+
+	mu          sync.Mutex // guards what follows, and the entries put here
+	first, last *entry     // the queue
+	queued      int        // bytes in it
+	room        chan struct{}
+	running     bool
+	inFlight    bool     // a request is under way
+	batch       []*entry // what it holds; changed by the goroutine alone
+	limit       int      // bytes of a batch
+	cause       error    // why the last request failed
+
+	records *records // the goroutine's
+}
+
+func newSender(t *topic, partition int) *sender {
+	return &sender{topic: t, partition: partition, wake: make(chan struct{}, 1), limit: batchBytes}
+}
+
+// put queues e. It blocks while the queue is full, until ctx ends; then e's
+// result says so.
+func (s *sender) put(ctx context.Context, e *entry) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.queued > 0 && s.queued+e.size > queueBytes {
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.mu.Unlock()
+		var err error
+		select {
+		case <-room:
+		case <-ctx.Done():
+			err = ended(ctx)
+		}
+		s.mu.Lock()
+		switch {
+		case err != nil:
+			e.finish(s.notSent(e, err))
+			return
+		case e.overtakes():
+			e.finish(s.notSent(e, errBehind))
+			return
+		}
+	}
+	if !s.running {
+		if !s.topic.b.enter() {
+			e.finish(s.notSent(e, pubsub.ErrClosed))
+			return
+		}
+		s.running = true
+		go s.run()
+	}
+	e.state = queued
+	e.prev, e.next = s.last, nil
+	if s.last == nil {
+		s.first = e
+	} else {
+		s.last.next = e
+	}
+	s.last = e
+	s.queued += e.size
+}
+
+// enter counts a sender's goroutine in, unless the broker is closed.
+func (b *Broker) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.isClosed() {
+		return false
+	}
+	b.senders.Add(1)
+	return true
+}
+
+// overtakes reports whether an earlier message of the call, with the same key,
+// has failed meanwhile. The caller holds the sender's lock.
+func (e *entry) overtakes() bool {
+	if e.msg.Key == nil {
+		return false
+	}
+	for i := range e.call.entries {
+		before := &e.call.entries[i]
+		if before == e {
+			return false
+		}
+		if before.sender == e.sender && before.state == done && before.err != nil && string(before.msg.Key) == string(e.msg.Key) {
+			return true
+		}
+	}
+	return false
+}
+
+// withdraw takes e back for a caller that leaves: what is not in a request is
+// not sent; of the rest the outcome is unknown.
+func (s *sender) withdraw(e *entry, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		err = fmt.Errorf("%w: %w: %s", err, s.cause, remedy(s.cause))
+	}
+	switch e.state {
+	case idle:
+		e.finish(s.notSent(e, err))
+	case queued:
+		s.unlink(e)
+		e.finish(s.lost(e, err))
+	case sending:
+		e.tried = e.tried || s.inFlight
+		e.state, e.err = gone, s.lost(e, err)
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// unlink takes e out of the queue.
+func (s *sender) unlink(e *entry) {
+	if e.prev == nil {
+		s.first = e.next
+	} else {
+		e.prev.next = e.next
+	}
+	if e.next == nil {
+		s.last = e.prev
+	} else {
+		e.next.prev = e.prev
+	}
+	e.prev, e.next = nil, nil
+	s.queued -= e.size
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+}
+
+// run is the sender's goroutine.
+func (s *sender) run() {
+	defer s.topic.b.senders.Done()
+	for s.take() {
+		s.deliver()
+	}
+}
+
+// take moves what fits from the queue into the batch; it is false, and the
+// goroutine ends, when nothing is queued.
+func (s *sender) take() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	clear(s.batch)
+	s.batch = s.batch[:0]
+	size := 0
+	for e := s.first; e != nil && (size == 0 || size+e.size <= s.limit); e = s.first {
+		s.unlink(e)
+		if e.state == queued {
+			e.state = sending
+		}
+		size += e.size
+		s.batch = append(s.batch, e)
+	}
+	s.running = len(s.batch) > 0
+	return s.running
+}
+
+// notSent and the two below word results.
+func (s *sender) notSent(e *entry, cause error) error {
+	return s.result(e, pubsub.ErrNotSent, cause)
+}
+
+// lost is for a message that was in a batch, and maybe in a request.
+func (s *sender) lost(e *entry, cause error) error {
+	if e.tried {
+		return s.result(e, pubsub.ErrUnknown, cause)
+	}
+	return s.result(e, pubsub.ErrNotSent, cause)
+}
+
+func (s *sender) result(e *entry, kind, cause error) error {
+	return fmt.Errorf("%w: kafka: message %s to %s/%d: %w", kind, e.msg.ID, s.topic.name, s.partition, cause)
+}
+
+// request sends the batch. rejected holds what was wrong with single messages,
+// by their place in the batch, if the server knows.
+func (s *sender) request() (rejected map[int]error, err error) {
+	r := s.records
+	if r == nil {
+		r = new(records)
+	}
+	s.records = nil
+	r.msgs, r.next = r.msgs[:0], 0
+	for _, e := range s.batch {
+		r.msgs = append(r.msgs, e.msg)
+	}
+	b := s.topic.b
+	response, err := b.client.Produce(b.ctx, &kafkago.ProduceRequest{
+		Topic:        s.topic.name,
+		Partition:    s.partition,
+		RequiredAcks: kafkago.RequireAll,
+		Records:      r,
+		Compression:  b.compression,
+	})
+	if err == nil { // else kafka-go may still read r, and it is not used again
+		clear(r.msgs)
+		s.records = r
+		rejected, err = response.RecordErrors, response.Error
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inFlight = false
+	for _, e := range s.batch {
+		e.tried = e.tried || err != nil && !notAppended(err)
+	}
+	return rejected, err
+}

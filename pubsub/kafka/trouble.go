@@ -1,0 +1,36 @@
+package kafka
+
+import (
+	"errors"
+	"log/slog"
+
+	kafkago "github.com/segmentio/kafka-go"
+)
+
+// trouble logs when something goes wrong, when it goes wrong in another way,
+// and when it is over, but not each try between.
+type trouble struct {
+	log  *slog.Logger
+	what string
+	kind string // "" while all is well
+}
+
+func newTrouble(log *slog.Logger, what string) *trouble { return &trouble{log: log, what: what} }
+
+func (t *trouble) is(err error) {
+	kind := ""
+	if code, ok := errors.AsType[kafkago.Error](err); ok {
+		kind = code.Title()
+	} else if err != nil {
+		kind = remedy(err) // its text may hold the port of our side, which is new each time
+	}
+	if kind == t.kind {
+		return
+	}
+	t.kind = kind
+	if err == nil {
+		t.log.Info(t.what + ": it is over")
+	} else {
+		t.log.Warn(t.what+", will be tried again", "error", err, "hint", remedy(err))
+	}
+}
