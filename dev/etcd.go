@@ -4,112 +4,168 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/url"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
+	"syscall"
 	"time"
-
-	"go.etcd.io/etcd/server/v3/embed"
-	"go.uber.org/zap"
-	"google.golang.org/grpc"
 )
 
-// startTimeout bounds a start whose ctx has no deadline.
-const startTimeout = 30 * time.Second
+const (
+	// startTimeout bounds a start, also if its ctx has a later deadline or none.
+	startTimeout = 30 * time.Second
 
-// Etcd is a running etcd of one node.
+	// portAttempts is how often a start looks for free ports, because someone
+	// else may take one before etcd does.
+	portAttempts = 5
+)
+
+// Etcd is a running etcd: one node, or a cluster of them in this process. Its
+// methods are safe for concurrent use.
 type Etcd struct {
-	server *embed.Etcd
-	addr   string
-	lock   *folder
-
-	mu   sync.Mutex // guards grpc
-	grpc []*grpc.Server
-
-	close func() error
+	folder *folder
+	nodes  []*etcdNode
+	close  func() error
 }
 
-// StartEtcd starts etcd and blocks until it answers, for at most 30 s if ctx has
-// no deadline. The caller closes it, after its clients.
+// StartEtcd starts etcd and blocks until it answers, which takes about 0.3 s,
+// and at most 30 s. ctx bounds the start and nothing after it. The caller
+// closes it, best after its clients.
 func StartEtcd(ctx context.Context, opts ...Option) (*Etcd, error) {
 	o := newOptions(opts)
 	if err := o.checkEtcd(); err != nil {
 		return nil, err
 	}
-	e := &Etcd{}
-	var err error
-	if e.lock, err = openFolder("etcd", o.dataDir); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	f, err := openFolder("etcd", o.dataDir)
+	if err != nil {
 		return nil, err
 	}
-	if err := e.start(ctx, e.config(o)); err != nil {
-		return nil, errors.Join(err, e.lock.close())
+	e := &Etcd{folder: f}
+	for range portAttempts {
+		if err = e.start(ctx, o); !errors.Is(err, errPortTaken) {
+			break
+		}
 	}
-	e.close = sync.OnceValue(e.stop)
+	if err != nil {
+		return nil, errors.Join(err, f.close())
+	}
+	e.close = sync.OnceValue(func() error {
+		e.stop()
+		return f.close()
+	})
 	return e, nil
 }
 
-func (e *Etcd) config(o options) *embed.Config {
-	if o.address == "" {
-		o.address = "127.0.0.1:0"
-	}
-	client, peer := url.URL{Scheme: "http", Host: o.address}, url.URL{Scheme: "http", Host: "127.0.0.1:0"}
-	cfg := embed.NewConfig()
-	cfg.Dir = e.lock.data
-	cfg.ListenClientUrls, cfg.AdvertiseClientUrls = []url.URL{client}, []url.URL{client}
-	cfg.ListenPeerUrls, cfg.AdvertisePeerUrls = []url.URL{peer}, []url.URL{peer}
-	cfg.InitialCluster = cfg.InitialClusterFromName(cfg.Name)
-	cfg.TickMs, cfg.ElectionMs = 50, 500 // nobody to wait for: up in a third of a second
-	cfg.UnsafeNoFsync = e.lock.temporary
-	cfg.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zap.NewNop())
-	cfg.ServiceRegister = func(s *grpc.Server) {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		e.grpc = append(e.grpc, s)
-	}
-	return cfg
-}
+// errPortTaken is a port that was free a moment ago.
+var errPortTaken = fmt.Errorf("a port was taken since it was found to be free: %w", syscall.EADDRINUSE)
 
-func (e *Etcd) start(ctx context.Context, cfg *embed.Config) error {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
-	var err error
-	if e.server, err = embed.StartEtcd(cfg); err != nil {
-		return fmt.Errorf("dev: start etcd on %s with data in %s: %w", cfg.ListenClientUrls[0].Host, cfg.Dir, err)
+// start makes the nodes and starts them, all or none.
+func (e *Etcd) start(ctx context.Context, o options) error {
+	addrs, err := reserve(ctx, o.etcdAddresses())
+	if err != nil {
+		return fmt.Errorf("dev: start etcd: %w: stop what listens there, or choose another address with WithAddress", err)
 	}
-	select {
-	case <-e.server.Server.ReadyNotify():
-		e.addr = e.server.Clients[0].Addr().String()
+	clients, peers := addrs[:o.nodes], addrs[o.nodes:]
+	names := make([]string, o.nodes)
+	members := make([]string, o.nodes)
+	for i, peer := range peers {
+		names[i] = fmt.Sprintf("node-%d", i)
+		members[i] = names[i] + "=http://" + peer
+	}
+	e.nodes = make([]*etcdNode, o.nodes)
+	for i, name := range names {
+		dir := e.folder.data
+		if o.nodes > 1 {
+			dir = filepath.Join(dir, name)
+		}
+		e.nodes[i] = &etcdNode{
+			name: name, dir: dir, client: clients[i], peer: peers[i], members: strings.Join(members, ","),
+			temporary: e.folder.temporary, logger: o.logger,
+		}
+	}
+	for _, n := range e.nodes {
+		err = errors.Join(err, n.start())
+	}
+	for _, n := range e.nodes {
+		if err == nil {
+			err = n.await(ctx)
+		}
+	}
+	if err == nil {
 		return nil
-	case err = <-e.server.Err():
-	case <-ctx.Done():
-		err = ctx.Err()
 	}
-	e.end()
-	return fmt.Errorf("dev: start etcd on %s with data in %s: it did not become ready: %w", cfg.ListenClientUrls[0].Host, cfg.Dir, err)
+	e.stop()
+	if e.folder.temporary { // what they wrote names ports that the next attempt does not have
+		err = errors.Join(err, os.RemoveAll(e.folder.data))
+	}
+	if errors.Is(err, syscall.EADDRINUSE) {
+		err = errors.Join(errPortTaken, err)
+	}
+	return fmt.Errorf("dev: start etcd on %s with data in %s: %w", strings.Join(clients, " and "), e.folder.root, err)
 }
 
-// Endpoints returns where clients reach it, as host:port.
-func (e *Etcd) Endpoints() []string { return []string{e.addr} }
+// reserve turns addresses with port 0 into free ones: etcd must know its own
+// before it listens, and tells them to its clients.
+func reserve(ctx context.Context, addrs []string) ([]string, error) {
+	free := make([]string, len(addrs))
+	for i, addr := range addrs {
+		ln, err := new(net.ListenConfig).Listen(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		defer ln.Close()
+		free[i] = ln.Addr().String()
+	}
+	return free, nil
+}
+
+// Endpoints returns where clients reach it, as host:port of each node.
+func (e *Etcd) Endpoints() []string {
+	addrs := make([]string, len(e.nodes))
+	for i, n := range e.nodes {
+		addrs[i] = n.client
+	}
+	return addrs
+}
 
 // URL returns it as package resolver opens it.
-func (e *Etcd) URL() string { return "etcd://" + e.addr }
+func (e *Etcd) URL() string { return "etcd://" + strings.Join(e.Endpoints(), ",") }
+
+// StopNode stops one node, counted from 0, and cuts off its clients; its data
+// and its address stay, for StartNode. It is for tests.
+func (e *Etcd) StopNode(node int) { e.nodes[node].stop() }
+
+// StartNode starts a node that StopNode stopped. It blocks until the node
+// answers, at most until ctx ends or 30 s: one of a cluster that has no quorum
+// does not.
+func (e *Etcd) StartNode(ctx context.Context, node int) error {
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	n := e.nodes[node]
+	err := n.start()
+	if err == nil {
+		err = n.await(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("dev: start etcd node %d on %s: %w", node, n.client, err)
+	}
+	return nil
+}
 
 // Close stops it, and removes its data if they were in no folder of the
 // caller's. Clients that are still connected are cut off.
 func (e *Etcd) Close() error { return e.close() }
 
-func (e *Etcd) stop() error {
-	e.end()
-	return e.lock.close()
-}
-
-// end stops the grpc servers before etcd would: it waits up to 7 s for watches
-// and keepalives, which never end by themselves.
-func (e *Etcd) end() {
-	e.mu.Lock()
-	servers := e.grpc
-	e.mu.Unlock()
-	for _, s := range servers {
-		s.Stop()
+// stop stops all nodes at once: one after the other, each would look for
+// another to lead.
+func (e *Etcd) stop() {
+	var wg sync.WaitGroup
+	for _, n := range e.nodes {
+		wg.Go(n.stop)
 	}
-	e.server.Close()
+	wg.Wait()
 }

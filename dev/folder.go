@@ -5,49 +5,46 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
+
+	"go.etcd.io/etcd/client/pkg/v3/fileutil"
 )
 
 // folder is where a server keeps its data, locked against a second server in
-// this process or another: kfake would open it twice and mix both up.
+// this process or another: kfake would open it twice and mix both up, and etcd
+// would wait for ever.
 type folder struct {
+	root      string
 	data      string // the part of it that the server gets
 	temporary bool
-
-	root string
-	lock *os.File
+	lock      *fileutil.LockedFile
 }
 
+// openFolder makes and locks a folder for the server that what names. One
+// folder may hold both servers. No dir is one of its own, which close removes.
 func openFolder(what, dir string) (*folder, error) {
-	f := &folder{root: dir}
+	f := &folder{root: dir, temporary: dir == ""}
 	var err error
-	if dir == "" {
-		f.temporary = true
+	if f.temporary {
 		f.root, err = os.MkdirTemp("", "micro-"+what+"-")
 	} else {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("dev: start %s: no data folder: %w", what, err)
+		return nil, fmt.Errorf("dev: start %s: no data folder: %w: choose another one with WithDataDir", what, err)
 	}
 	f.data = filepath.Join(f.root, what)
-	if err := os.MkdirAll(f.data, 0o700); err != nil {
-		return nil, fmt.Errorf("dev: start %s: no data folder: %w", what, err)
-	}
-	if f.lock, err = os.OpenFile(filepath.Join(f.root, what+".lock"), os.O_CREATE|os.O_RDWR, 0o600); err != nil {
-		return nil, fmt.Errorf("dev: start %s: cannot lock %s: %w", what, f.root, err)
-	}
-	if err := syscall.Flock(int(f.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("dev: start %s: another %s uses the folder %s: stop it, or choose another folder with WithDataDir: %w", what, what, f.root, err), f.lock.Close())
+	f.lock, err = fileutil.TryLockFile(filepath.Join(f.root, what+".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	switch {
+	case errors.Is(err, fileutil.ErrLocked):
+		return nil, fmt.Errorf("dev: start %s: another %s uses the folder %s: stop it, or choose another folder with WithDataDir", what, what, f.root)
+	case err != nil:
+		return nil, fmt.Errorf("dev: start %s: cannot lock the folder %s: %w: choose another one with WithDataDir", what, f.root, err)
 	}
 	return f, nil
 }
 
 // close lets go of the folder, and removes it if it was made for this run.
 func (f *folder) close() error {
-	if f == nil {
-		return nil
-	}
 	err := f.lock.Close()
 	if f.temporary {
 		err = errors.Join(err, os.RemoveAll(f.root))

@@ -5,26 +5,31 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kfake"
-	// kfake needs this package from a newer franz-go than it requires itself;
-	// without an import of ours `go mod tidy` would drop that requirement.
+	// kfake requires franz-go v1.21.7 and does not compile with it: it needs this
+	// package of v1.22.2. Our import makes that a requirement of this module, which
+	// `go mod tidy` keeps.
 	_ "github.com/twmb/franz-go/pkg/kversion"
 )
 
-// Kafka is a running cluster that speaks Kafka's protocol.
+// Kafka is a running cluster that speaks Kafka's protocol. Its methods are safe
+// for concurrent use.
 type Kafka struct {
 	cluster *kfake.Cluster
-	lock    *folder // nil: the data are in memory
+	addrs   []string // kept, because a cluster that was closed never answers
+	folder  *folder  // nil: the data are in memory
 	close   func() error
 }
 
-// StartKafka starts the brokers, which are up when it returns. Topics are made
-// by being used. The caller closes it, after its clients.
+// StartKafka starts the brokers, which are up when it returns; it does not
+// block. Topics are made by being used, and groups rebalance without delay. The
+// caller closes it, best after its clients.
 func StartKafka(ctx context.Context, opts ...Option) (*Kafka, error) {
 	o := newOptions(opts)
 	if err := o.checkKafka(); err != nil {
@@ -33,64 +38,86 @@ func StartKafka(ctx context.Context, opts ...Option) (*Kafka, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("dev: start kafka: %w", err)
 	}
-	port, err := portOf(o.address)
-	if err != nil {
-		return nil, err
-	}
-	k := &Kafka{}
 	settings := []kfake.Opt{
 		kfake.NumBrokers(o.brokers),
 		kfake.DefaultNumPartitions(o.partitions),
 		kfake.AllowAutoTopicCreation(),
 		kfake.GroupMinSessionTimeout(time.Second), // tests kill members, and do not want to wait 6 s
-	}
-	if o.dataDir != "" {
-		if k.lock, err = openFolder("kafka", o.dataDir); err != nil {
-			return nil, err
-		}
-		settings = append(settings, kfake.DataDir(k.lock.data))
+		kfake.WithLogger(kafkaLogger{o.logger.With("server", "kafka")}),
 	}
 	if o.address != "" {
-		settings = append(settings, kfake.Ports(port), kfake.ListenFn(func(network, _ string) (net.Listener, error) {
-			return new(net.ListenConfig).Listen(ctx, network, o.address)
-		}))
+		listen, err := listenOn(ctx, o.address)
+		if err != nil {
+			return nil, err
+		}
+		settings = append(settings, listen...)
 	}
-	if k.cluster, err = kfake.NewCluster(settings...); err != nil {
-		return nil, errors.Join(fmt.Errorf("dev: start kafka on %q with data in %q: %w", o.address, o.dataDir, err), k.lock.close())
+	k := &Kafka{}
+	var err error
+	if o.dataDir != "" {
+		if k.folder, err = openFolder("kafka", o.dataDir); err != nil {
+			return nil, err
+		}
+		settings = append(settings, kfake.DataDir(k.folder.data))
 	}
 	k.close = sync.OnceValue(k.stop)
+	if k.cluster, err = kfake.NewCluster(settings...); err != nil {
+		return nil, errors.Join(explain(err, o), k.close())
+	}
+	k.addrs = k.cluster.ListenAddrs()
 	return k, nil
 }
 
-func portOf(addr string) (int, error) {
-	if addr == "" {
-		return 0, nil
+// explain says what to do about an error of kfake's.
+func explain(err error, o options) error {
+	if op := (*net.OpError)(nil); errors.As(err, &op) {
+		return fmt.Errorf("dev: start kafka: %w: stop what listens there, or choose another address with WithAddress", err)
 	}
+	return fmt.Errorf("dev: start kafka with data in %q: %w: choose another folder with WithDataDir", o.dataDir, err)
+}
+
+// listenOn makes the first broker listen on addr, and those that a test adds on
+// ports of their own: kfake by itself takes a port, and no host.
+func listenOn(ctx context.Context, addr string) ([]kfake.Opt, error) {
 	_, text, err := net.SplitHostPort(addr)
 	if err != nil {
-		return 0, fmt.Errorf("dev: start kafka: WithAddress(%q): write host:port: %w", addr, err)
+		return nil, fmt.Errorf("dev: start kafka: WithAddress(%q): write host:port: %w", addr, err)
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil {
-		return 0, fmt.Errorf("dev: start kafka: WithAddress(%q): the port is no number: %w", addr, err)
+		return nil, fmt.Errorf("dev: start kafka: WithAddress(%q): the port is no number: %w", addr, err)
 	}
-	return int(port), nil
+	ctx = context.WithoutCancel(ctx) // the listeners outlive the start
+	first := true
+	listen := func(network, other string) (net.Listener, error) {
+		if first {
+			first, other = false, addr
+		}
+		return new(net.ListenConfig).Listen(ctx, network, other)
+	}
+	return []kfake.Opt{kfake.Ports(int(port)), kfake.ListenFn(listen)}, nil
 }
 
 // Addrs returns where clients reach it, as host:port of each broker.
-func (k *Kafka) Addrs() []string { return k.cluster.ListenAddrs() }
+func (k *Kafka) Addrs() []string { return slices.Clone(k.addrs) }
 
 // URL returns it as package pubsub opens it.
-func (k *Kafka) URL() string { return "kafka://" + strings.Join(k.Addrs(), ",") }
+func (k *Kafka) URL() string { return "kafka://" + strings.Join(k.addrs, ",") }
 
-// Cluster returns the kfake cluster: tests move partitions, inject faults and
+// Cluster returns the kfake cluster: tests inject faults, move partitions and
 // look at groups with it.
 func (k *Kafka) Cluster() *kfake.Cluster { return k.cluster }
 
-// Close stops the brokers. Their data are gone if they were in no folder.
+// Close stops the brokers, and cuts off the clients that are still connected.
+// The data are gone if they were in no folder.
 func (k *Kafka) Close() error { return k.close() }
 
 func (k *Kafka) stop() error {
-	k.cluster.Close()
-	return k.lock.close()
+	if k.cluster != nil {
+		k.cluster.Close()
+	}
+	if k.folder == nil {
+		return nil
+	}
+	return k.folder.close()
 }
