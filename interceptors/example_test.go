@@ -3,7 +3,6 @@ package interceptors_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 )
 
 func Example() {
-	logger := interceptors.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	logger := interceptors.WithLogger(slog.New(slog.DiscardHandler))
 	server := interceptors.Server(logger)                                        // for grpc.NewServer or micro.WithServerOptions
 	client := interceptors.Client(logger, interceptors.WithTimeout(time.Second)) // for grpc.NewClient or micro.NewClient
 

@@ -2,7 +2,6 @@ package interceptors_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -136,6 +135,6 @@ func expect(t *testing.T, lines <-chan rpctest.Line, want rpctest.Line) {
 }
 
 func BenchmarkChain(b *testing.B) {
-	logger := interceptors.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	logger := interceptors.WithLogger(slog.New(slog.DiscardHandler))
 	rpctest.Benchmark(b, interceptors.Server(logger), interceptors.Client(logger))
 }

@@ -63,12 +63,11 @@ func (l *log) finished(ctx context.Context, fullMethod string, start time.Time, 
 	if target != "" {
 		attrs = append(attrs, slog.String("target", target))
 	}
-	msg := "grpc: call done"
-	if err != nil {
-		msg = "grpc: call failed"
-		attrs = append(attrs, slog.Any("error", err))
+	if err == nil {
+		l.logger.LogAttrs(ctx, level, "grpc: call done", attrs...)
+		return
 	}
-	l.logger.LogAttrs(ctx, level, msg, attrs...)
+	l.logger.LogAttrs(ctx, level, "grpc: call failed", append(attrs, slog.Any("error", err))...)
 }
 
 // codeOf returns the code that grpc sends for what a handler returned: it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -66,10 +67,7 @@ func TestFailuresOnly(t *testing.T) {
 }
 
 func with(line rpctest.Line, more ...string) rpctest.Line {
-	all := rpctest.Line{}
-	for k, v := range line {
-		all[k] = v
-	}
+	all := maps.Clone(line)
 	for i := 0; i < len(more); i += 2 {
 		all[more[i]] = more[i+1]
 	}
@@ -152,7 +150,7 @@ func TestNil(t *testing.T) {
 
 // What is not logged must cost nothing: whether for success or for its level.
 func TestNoAllocation(t *testing.T) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError}))
+	logger := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: slog.LevelError})) //nolint:sloglint // it has to have a level
 	ctx := t.Context()
 	failure := status.Error(codes.NotFound, "nobody")
 	for name, err := range map[string]error{"success": nil, "below the level": failure} {
@@ -179,7 +177,7 @@ func TestNoAllocation(t *testing.T) {
 type fakeStream struct {
 	grpc.ServerStream
 
-	ctx context.Context //nolint:containedctx // a grpc.ServerStream has one
+	ctx context.Context
 }
 
 func (s fakeStream) Context() context.Context { return s.ctx }

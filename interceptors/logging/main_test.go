@@ -2,7 +2,6 @@ package logging_test
 
 import (
 	"context"
-	"io"
 	"log/slog"
 	"testing"
 
@@ -49,11 +48,11 @@ func check(t *testing.T, lines <-chan rpctest.Line, want rpctest.Line) {
 func succeed(context.Context) error { return nil }
 
 func BenchmarkLogging(b *testing.B) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	rpctest.Benchmark(b, server(logger), client(logger))
 }
 
 func BenchmarkLoggingWithPeer(b *testing.B) {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	rpctest.Benchmark(b, nil, client(logger, logging.WithPeer()))
 }

@@ -3,7 +3,6 @@ package recovery_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 
 	"google.golang.org/grpc"
@@ -14,7 +13,7 @@ import (
 )
 
 func Example() {
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
+	logger := slog.New(slog.DiscardHandler)
 	server := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(recovery.UnaryServerInterceptor(logger)),
 		grpc.ChainStreamInterceptor(recovery.StreamServerInterceptor(logger)),

@@ -3,7 +3,6 @@ package recovery_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"strings"
 	"testing"
@@ -142,5 +141,5 @@ func TestNoAllocation(t *testing.T) {
 }
 
 func BenchmarkRecovery(b *testing.B) {
-	rpctest.Benchmark(b, withRecovery(slog.New(slog.NewTextHandler(io.Discard, nil))), nil)
+	rpctest.Benchmark(b, withRecovery(slog.New(slog.DiscardHandler)), nil)
 }
