@@ -1,0 +1,230 @@
+package balancer_test
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"sync"
+	"testing"
+
+	grpcbalancer "google.golang.org/grpc/balancer"
+	_ "google.golang.org/grpc/balancer/leastrequest"
+	"google.golang.org/grpc/connectivity"
+	grpcresolver "google.golang.org/grpc/resolver"
+
+	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/resolver"
+)
+
+// fakeConn is a grpc ClientConn whose connections are up when the test says
+// so: for scales at which real ones would measure the kernel.
+type fakeConn struct {
+	grpcbalancer.ClientConn
+
+	mu      sync.Mutex
+	picker  grpcbalancer.Picker
+	pickers int
+	subs    []*fakeSub
+}
+
+func (c *fakeConn) UpdateState(s grpcbalancer.State) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.picker = s.Picker
+	c.pickers++
+}
+
+func (c *fakeConn) NewSubConn(_ []grpcresolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
+	s := &fakeSub{listen: opts.StateListener}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs = append(c.subs, s)
+	return s, nil
+}
+
+func (c *fakeConn) ResolveNow(grpcresolver.ResolveNowOptions) {}
+func (c *fakeConn) Target() string                            { return "micro:///svc" }
+
+func (c *fakeConn) latest() (grpcbalancer.Picker, int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.picker, c.pickers
+}
+
+type fakeSub struct {
+	grpcbalancer.SubConn
+
+	listen func(grpcbalancer.SubConnState)
+	health func(grpcbalancer.SubConnState) // nil: nobody asked
+}
+
+func (s *fakeSub) Connect()                                                 {}
+func (s *fakeSub) Shutdown()                                                {}
+func (s *fakeSub) RegisterHealthListener(f func(grpcbalancer.SubConnState)) { s.health = f }
+
+func (s *fakeSub) up() {
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Connecting})
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Ready})
+	if s.health != nil {
+		s.health(grpcbalancer.SubConnState{ConnectivityState: connectivity.Ready})
+	}
+}
+
+// fleet is n instances, every second of them v2.
+func fleet(n int) []*resolver.Instance {
+	insts := make([]*resolver.Instance, n)
+	for i := range insts {
+		insts[i] = &resolver.Instance{ID: fmt.Sprintf("%05d", i), Service: "svc", Version: fmt.Sprintf("v%d", i%2+1), Addrs: []string{fmt.Sprintf("10.%d.%d.%d:80", i>>16, i>>8&255, i&255)}}
+	}
+	return insts
+}
+
+// bringUp builds a balancer and lets every connection come up, one by one.
+func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*fakeConn, grpcbalancer.Balancer, func([]*resolver.Instance)) {
+	t.Helper()
+	cc := &fakeConn{}
+	builder := grpcbalancer.Get(policy)
+	cfg, err := builder.(grpcbalancer.ConfigParser).ParseConfig([]byte(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := builder.Build(cc, grpcbalancer.BuildOptions{Target: grpcresolver.Target{URL: url.URL{Scheme: "micro", Path: "/svc"}}})
+	update := func(insts []*resolver.Instance) {
+		if err := b.UpdateClientConnState(grpcbalancer.ClientConnState{ResolverState: state(insts), BalancerConfig: cfg}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	update(insts)
+	for _, s := range cc.subs {
+		s.up()
+	}
+	return cc, b, update
+}
+
+func TestTenThousandInstances(t *testing.T) {
+	t.Parallel()
+	const n = 10_000
+	cc, b, update := bringUp(t, balancer.RoundRobin, `{}`, fleet(n))
+	defer b.Close()
+	seen := map[grpcbalancer.SubConn]int{}
+	eventually(t, "the last picker", func() bool {
+		p, _ := cc.latest()
+		clear(seen)
+		for range n {
+			res, err := p.Pick(grpcbalancer.PickInfo{Ctx: context.Background()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			seen[res.SubConn]++
+		}
+		return len(seen) == n
+	})
+	_, pickers := cc.latest()
+	t.Logf("%d pickers for %d instances", pickers, n)
+	update(fleet(n)[:n/2])
+	p, _ := cc.latest()
+	for range n {
+		if _, err := p.Pick(grpcbalancer.PickInfo{Ctx: context.Background()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestPicksDoNotAllocate(t *testing.T) {
+	for _, policy := range []string{balancer.RoundRobin, balancer.Random, balancer.LeastRequest} {
+		for _, n := range []int{3, 10_000} {
+			cc, b, _ := bringUp(t, policy, `{}`, fleet(n))
+			defer b.Close()
+			p, _ := cc.latest()
+			for name, ctx := range map[string]context.Context{
+				"plain":    context.Background(),
+				"filtered": balancer.WithFilter(context.Background(), balancer.And(balancer.Version("v2"), balancer.Not(balancer.Zone("x")))),
+			} {
+				info := grpcbalancer.PickInfo{Ctx: ctx}
+				if allocs := testing.AllocsPerRun(1000, func() { pick(t, p, info) }); allocs != 0 {
+					t.Errorf("%s, %d instances, %s: %v allocations a pick", policy, n, name, allocs)
+				}
+			}
+		}
+	}
+}
+
+func pick(t testing.TB, p grpcbalancer.Picker, info grpcbalancer.PickInfo) {
+	res, err := p.Pick(info)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Done != nil {
+		res.Done(grpcbalancer.DoneInfo{})
+	}
+}
+
+func BenchmarkPick(b *testing.B) {
+	for _, policy := range []string{balancer.RoundRobin, "round_robin", balancer.Random, balancer.LeastRequest, "least_request_experimental"} {
+		for _, n := range []int{3, 100, 10_000} {
+			if n == 10_000 && policy[:6] != "micro_" {
+				continue // grpc's own take too long to come up
+			}
+			cc, lb, _ := bringUp(b, policy, `{}`, fleet(n))
+			p, _ := cc.latest()
+			for name, ctx := range map[string]context.Context{"plain": context.Background(), "filtered": balancer.WithFilter(context.Background(), balancer.Version("v2"))} {
+				if name == "filtered" && policy[:6] != "micro_" {
+					continue
+				}
+				info := grpcbalancer.PickInfo{Ctx: ctx}
+				b.Run(fmt.Sprintf("%s/%d/%s", policy, n, name), func(b *testing.B) {
+					b.ReportAllocs()
+					for b.Loop() {
+						pick(b, p, info)
+					}
+				})
+				b.Run(fmt.Sprintf("%s/%d/%s/parallel", policy, n, name), func(b *testing.B) {
+					b.ReportAllocs()
+					b.RunParallel(func(pb *testing.PB) {
+						for pb.Next() {
+							pick(b, p, info)
+						}
+					})
+				})
+			}
+			lb.Close()
+		}
+	}
+}
+
+func BenchmarkBringUp(b *testing.B) {
+	for _, test := range []struct {
+		policy string
+		n      int
+	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 2000}, {"round_robin", 2000}, {balancer.RoundRobin, 10_000}} {
+		b.Run(fmt.Sprintf("%s/%d", test.policy, test.n), func(b *testing.B) {
+			b.ReportAllocs()
+			insts := fleet(test.n)
+			for b.Loop() {
+				_, lb, _ := bringUp(b, test.policy, `{}`, insts)
+				lb.Close()
+			}
+		})
+	}
+}
+
+// BenchmarkChange is one instance of many that begins or ends to drain.
+func BenchmarkChange(b *testing.B) {
+	for _, test := range []struct {
+		policy string
+		n      int
+	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 10_000}} {
+		b.Run(fmt.Sprintf("%s/%d", test.policy, test.n), func(b *testing.B) {
+			insts := fleet(test.n)
+			_, lb, update := bringUp(b, test.policy, `{}`, insts)
+			defer lb.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				inst := insts[test.n/2].Clone()
+				inst.Draining = !inst.Draining
+				insts[test.n/2] = inst
+				update(insts)
+			}
+		})
+	}
+}

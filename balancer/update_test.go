@@ -1,0 +1,217 @@
+package balancer_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/resolver/manual"
+	"google.golang.org/grpc/status"
+
+	"google.golang.org/grpc/credentials/insecure"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/resolver"
+)
+
+// Whatever changes but its addresses, an instance keeps its connection.
+func TestChangesKeepTheConnection(t *testing.T) {
+	t.Parallel()
+	a, b := newServer(t), newServer(t)
+	ch := dial(t, `{"micro_round_robin":{}}`, a.instance("a"), b.instance("b"))
+	ch.warm(t, a, b)
+	for n := range 20 {
+		ch.update(a.instance(fmt.Sprintf("a%d", n), version(fmt.Sprintf("v%d", n)), func(i *resolver.Instance) { i.Draining = n%2 == 0 }), b.instance("b"))
+		if err := ch.call(balancer.WithFilter(deadline(t), balancer.Version(fmt.Sprintf("v%d", n)))); err != nil {
+			t.Fatalf("change %d: %v", n, err)
+		}
+	}
+	if a.calls.Load() != 20 || a.conns.Load() != 1 || b.conns.Load() != 1 {
+		t.Errorf("%d calls, %d and %d connections, want 20, 1 and 1", a.calls.Load(), a.conns.Load(), b.conns.Load())
+	}
+}
+
+func TestDraining(t *testing.T) {
+	t.Parallel()
+	a, b := newServer(t), newServer(t)
+	ch := dial(t, `{"micro_round_robin":{}}`, a.instance("a"), b.instance("b"))
+	ch.warm(t, a, b)
+	calls := func(want string, n int) {
+		t.Helper()
+		a.calls.Store(0)
+		b.calls.Store(0)
+		for range n {
+			if err := ch.call(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := fmt.Sprint(a.calls.Load(), "-", b.calls.Load()); got != want {
+			t.Errorf("%s calls, want %s", got, want)
+		}
+	}
+	ch.update(a.instance("a", draining), b.instance("b"))
+	calls("0-10", 10)
+	ch.update(a.instance("a", draining), b.instance("b", draining)) // all drain: better than nobody
+	calls("5-5", 10)
+	ch.update(a.instance("a"), b.instance("b", draining)) // resumed
+	calls("10-0", 10)
+	b.Stop() // a drains, and the other has failed
+	ch.update(a.instance("a", draining), b.instance("b"))
+	eventually(t, "calls to the draining one", func() bool {
+		a.calls.Store(0)
+		return ch.call(deadline(t)) == nil && a.calls.Load() == 1
+	})
+}
+
+func TestEmptySetFailsAtOnce(t *testing.T) {
+	t.Parallel()
+	a := newServer(t)
+	ch := dial(t, `{"micro_round_robin":{}}`)
+	for range 2 {
+		if err := ch.call(deadline(t)); status.Code(err) != codes.Unavailable || !strings.Contains(err.Error(), "no instances of svc") {
+			t.Errorf("without an instance: %v", err)
+		}
+		ch.update(a.instance("a"))
+		ch.warm(t, a)
+		ch.update()
+	}
+	ch.r.CC().ReportError(errors.New("the registry is away"))
+	eventually(t, "the resolver's error", func() bool {
+		err := ch.call(deadline(t))
+		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "the registry is away")
+	})
+	ch.update(a.instance("a"))
+	ch.warm(t, a)
+	ch.r.CC().ReportError(errors.New("the registry is away"))
+	if err := ch.call(deadline(t)); err != nil {
+		t.Errorf("with a resolver's error and an instance: %v", err)
+	}
+}
+
+func TestAllHaveFailed(t *testing.T) {
+	t.Parallel()
+	a := newServer(t)
+	ch := dial(t, `{"micro_round_robin":{}}`, a.instance("a"))
+	ch.warm(t, a)
+	a.Stop()
+	eventually(t, "the connection's error", func() bool {
+		err := ch.call(deadline(t))
+		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "connection refused")
+	})
+	serve(t, a.addr) // it is back at the same address
+	if err := ch.call(deadline(t), grpc.WaitForReady(true)); err != nil {
+		t.Error(err)
+	}
+}
+
+// One of two entries for one server is what a process left behind that was
+// killed; the one that does not drain counts.
+func TestTwoEntriesForOneServer(t *testing.T) {
+	t.Parallel()
+	a := newServer(t)
+	ch := dial(t, `{"micro_round_robin":{}}`, a.instance("new", version("v2")), a.instance("old", version("v1"), draining))
+	for _, order := range []string{"the new one first", "the old one first"} {
+		if err := ch.call(balancer.WithFilter(deadline(t), balancer.Version("v2")), grpc.WaitForReady(true)); err != nil {
+			t.Errorf("%s: %v", order, err)
+		}
+		ch.update(a.instance("1-old", version("v1"), draining), a.instance("2-new", version("v2")))
+	}
+	if a.conns.Load() != 1 {
+		t.Errorf("%d connections, want 1", a.conns.Load())
+	}
+}
+
+// Servers come and go under load, announced as a registry does: drained, then
+// gone, then stopped. No call fails, filtered or not.
+func TestComingAndGoingUnderLoad(t *testing.T) {
+	t.Parallel()
+	live := []*server{newServer(t), newServer(t), newServer(t)}
+	set := func(drain int) (insts []*resolver.Instance) {
+		for n, s := range live {
+			inst := s.instance(s.addr, version("v1"))
+			inst.Draining = n == drain
+			insts = append(insts, inst)
+		}
+		return insts
+	}
+	ch := dial(t, `{"micro_least_request":{}}`, set(-1)...)
+	ch.warm(t, live...)
+	var calls atomic.Int64
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		parallel(8, func(n int) {
+			ctx := deadline(t)
+			if n%2 == 0 {
+				ctx = balancer.WithFilter(ctx, balancer.Version("v1"))
+			}
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if err := ch.call(ctx); err != nil {
+					t.Errorf("call: %v", err)
+					return
+				}
+				calls.Add(1)
+			}
+		})
+	}()
+	for range 10 {
+		live = append(live, newServer(t))
+		ch.update(set(-1)...)
+		ch.update(set(0)...)
+		old := live[0]
+		live = live[1:]
+		ch.update(set(-1)...)
+		old.GracefulStop()
+		at := calls.Load()
+		eventually(t, "more calls", func() bool { return calls.Load() > at+50 || t.Failed() })
+	}
+	close(stop)
+	<-done
+	t.Logf("%d calls, none failed", calls.Load())
+}
+
+// The first filtered call after a dial is not held up by the coalescing of
+// pickers: it is sent as soon as a match is up.
+func TestFirstFilteredCallIsPrompt(t *testing.T) {
+	a, b, c := three(t)
+	insts := []*resolver.Instance{a.instance("a"), b.instance("b"), c.instance("c", version("v2"))}
+	var shortest time.Duration
+	for range 20 {
+		r := manual.NewBuilderWithScheme("test")
+		r.InitialState(state(insts))
+		conn, err := grpc.NewClient("test:///svc", grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()),
+			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"micro_round_robin":{}}]}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(balancer.WithFilter(context.Background(), balancer.Version("v2")), patience)
+		began := time.Now()
+		_, err = testpb.NewTestServiceClient(conn).EmptyCall(ctx, &testpb.Empty{})
+		took := time.Since(began)
+		cancel()
+		_ = conn.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shortest == 0 || took < shortest {
+			shortest = took
+		}
+	}
+	t.Logf("the quickest of 20 took %v", shortest)
+	if shortest >= 10*time.Millisecond { // what coalescing alone would make of it
+		t.Errorf("the quickest of 20 took %v: it waited for the timer", shortest)
+	}
+}
