@@ -11,6 +11,7 @@ import (
 	_ "google.golang.org/grpc/balancer/leastrequest"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/grpc-micro/micro/balancer"
 	"github.com/grpc-micro/micro/resolver"
@@ -84,9 +85,12 @@ func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*
 	t.Helper()
 	cc := &fakeConn{}
 	builder := grpcbalancer.Get(policy)
-	cfg, err := builder.(grpcbalancer.ConfigParser).ParseConfig([]byte(config))
-	if err != nil {
-		t.Fatal(err)
+	var cfg serviceconfig.LoadBalancingConfig
+	if parser, ok := builder.(grpcbalancer.ConfigParser); ok {
+		var err error
+		if cfg, err = parser.ParseConfig([]byte(config)); err != nil {
+			t.Fatal(err)
+		}
 	}
 	b := builder.Build(cc, grpcbalancer.BuildOptions{Target: grpcresolver.Target{URL: url.URL{Scheme: "micro", Path: "/svc"}}})
 	update := func(insts []*resolver.Instance) {

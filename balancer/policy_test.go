@@ -3,6 +3,7 @@ package balancer_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
@@ -51,44 +52,35 @@ func TestRandomIsEven(t *testing.T) {
 	}
 }
 
-// With one server that does not answer, calls pile up there only as long as it
-// looks no busier than the others.
+// One of two servers does not answer. Calls go there only as long as it looks
+// no busier than the other, or when all ten choices fall on it: 1 in 1,024.
 func TestLeastRequestAvoidsTheBusy(t *testing.T) {
 	t.Parallel()
 	slow, quick := newServer(t), newServer(t)
 	ch := dial(t, `{"micro_least_request":{"choiceCount":10}}`, slow.instance("slow"), quick.instance("quick"))
 	ch.warm(t, slow, quick)
+	slow.hold = func(ctx context.Context) { <-ctx.Done() }
 	ctx, release := context.WithCancel(context.Background())
-	slow.hold = func(c context.Context) {
-		select {
-		case <-ctx.Done():
-		case <-c.Done():
-		}
-	}
-	done := make(chan error, 1)
-	go func() {
-		for slow.calls.Load() == 0 {
-			go func() { _ = ch.call(ctx) }()
-			if err := ch.call(deadline(t)); err != nil {
-				done <- err
-				return
-			}
-		}
-		done <- nil
-	}()
-	eventually(t, "a call to hang", func() bool { return slow.calls.Load() > 0 })
-	stuck := slow.calls.Load()
-	ok := quick.calls.Load()
-	go func() { // sequential from here on: the quick one has none in flight when a pick is made
-		defer release()
-		for range 200 {
+	var calls sync.WaitGroup
+	defer calls.Wait()
+	defer release()
+	for n := range 200 { // one after the other, without waiting for those that hang
+		answered := make(chan struct{})
+		calls.Go(func() {
+			defer close(answered)
 			_ = ch.call(ctx)
-		}
-	}()
-	<-ctx.Done()
-	<-done
-	if n := slow.calls.Load() - stuck; n > 5 { // both random choices fell on the slow one: 2 in 1024 each
-		t.Errorf("%d of 200 calls went to the server that hangs; %d to the other", n, quick.calls.Load()-ok)
+		})
+		eventually(t, "the call to arrive", func() bool {
+			select {
+			case <-answered:
+				return true
+			default:
+				return slow.calls.Load()+quick.calls.Load() > int64(n) && slow.calls.Load() > 0
+			}
+		})
+	}
+	if n := slow.calls.Load(); n > 10 {
+		t.Errorf("%d of 200 calls went to the server that hangs, %d to the other", n, quick.calls.Load())
 	}
 }
 
