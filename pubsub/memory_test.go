@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/grpc-micro/micro/pubsub"
@@ -176,48 +175,6 @@ func TestAbandonedHandler(t *testing.T) {
 	receive(t, broker, "g", 1) // it is delivered again
 	close(letGo)
 	<-gone
-}
-
-// A message that does not come to an end stops its partition when the window is
-// full, and the log says which one it is.
-func TestStalledPartition(t *testing.T) {
-	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
-		var log bytes.Buffer
-		letGo := make(chan struct{})
-		for i := range 5 {
-			publish(t, broker, "k", fmt.Sprint(i))
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		ended := make(chan error)
-		go func() {
-			ended <- broker.Subscribe(ctx, "t", "g", func(_ context.Context, d *pubsub.Delivery) error {
-				if d.Offset == 1 {
-					<-letGo
-				}
-				return nil
-			}, pubsub.WithWindow(2), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		}()
-		time.Sleep(pubsub.StallCheck / 2) // in the bubble's time
-		synctest.Wait()
-		if log.Len() > 0 {
-			t.Errorf("logged before it was time: %s", &log)
-		}
-		time.Sleep(2 * pubsub.StallCheck)
-		synctest.Wait()
-		for _, want := range []string{"partition is stopped", "partition=0", "offset=1", "window=2", "topic=t", "group=g"} {
-			if !strings.Contains(log.String(), want) {
-				t.Errorf("the log has no %q: %s", want, &log)
-			}
-		}
-		close(letGo)
-		synctest.Wait()
-		cancel()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	})
 }
 
 // Members come and go at random while messages are published, and some fail at

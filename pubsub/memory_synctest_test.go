@@ -1,0 +1,145 @@
+package pubsub_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/grpc-micro/micro/pubsub"
+)
+
+// Where nothing moves any more, exactly so many handlers run as may.
+func TestConcurrencyAndWindow(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		concurrency, window, want int
+	}{
+		"concurrency": {3, 100, 3},
+		"window":      {100, 5, 5},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				broker := pubsub.NewMemory(pubsub.WithPartitions(1))
+				for i := range 50 {
+					publish(t, broker, fmt.Sprint("k", i), "v")
+				}
+				var begun atomic.Int32
+				letGo := make(chan struct{})
+				stop := subscribe(t, broker, "g", func(context.Context, *pubsub.Delivery) error {
+					begun.Add(1)
+					<-letGo
+					return nil
+				}, pubsub.WithConcurrency(test.concurrency), pubsub.WithWindow(test.window))
+				synctest.Wait()
+				if n := begun.Load(); int(n) != test.want {
+					t.Errorf("%d handlers run, want %d", n, test.want)
+				}
+				close(letGo)
+				synctest.Wait()
+				if n := begun.Load(); n != 50 {
+					t.Errorf("%d messages were handled in the end, want 50", n)
+				}
+				stop()
+			})
+		})
+	}
+}
+
+// A message that does not come to an end stops its partition when the window is
+// full, and the log says which one it is.
+func TestStalledPartition(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
+		var log logBuffer
+		letGo := make(chan struct{})
+		for i := range 5 {
+			publish(t, broker, "k", fmt.Sprint(i))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error)
+		go func() {
+			ended <- broker.Subscribe(ctx, "t", "g", func(_ context.Context, d *pubsub.Delivery) error {
+				if d.Offset == 1 {
+					<-letGo
+				}
+				return nil
+			}, pubsub.WithWindow(2), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		}()
+		time.Sleep(pubsub.StallCheck / 2) // in the bubble's time
+		synctest.Wait()
+		if log.String() != "" {
+			t.Errorf("logged before it was time: %s", &log)
+		}
+		time.Sleep(2 * pubsub.StallCheck)
+		synctest.Wait()
+		for _, want := range []string{"partition is stopped", "partition=0", "offset=1", "window=2", "topic=t", "group=g"} {
+			if !strings.Contains(log.String(), want) {
+				t.Errorf("the log has no %q: %s", want, &log)
+			}
+		}
+		close(letGo)
+		synctest.Wait()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A publisher that waits for room is let go when the broker is closed.
+func TestCloseOfFullPartition(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker := pubsub.NewMemory(pubsub.WithPartitions(1), pubsub.WithRetention(1))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended, published := make(chan error, 1), make(chan error, 1)
+		letGo := make(chan struct{})
+		go func() {
+			ended <- broker.Subscribe(ctx, "t", "g", func(context.Context, *pubsub.Delivery) error {
+				<-letGo
+				return nil
+			})
+		}()
+		publish(t, broker, "k", "1")
+		synctest.Wait()
+		go func() { published <- broker.Publish(ctx, message("k", "2")) }()
+		synctest.Wait()
+		go broker.Close(ctx) //nolint:errcheck // the test is about the publisher
+		if err := <-published; !errors.Is(err, pubsub.ErrClosed) || !errors.Is(err, pubsub.ErrNotSent) {
+			t.Errorf("Publish returned %v, want %v", err, pubsub.ErrClosed)
+		}
+		close(letGo)
+		if err := <-ended; !errors.Is(err, pubsub.ErrClosed) {
+			t.Errorf("Subscribe returned %v, want %v", err, pubsub.ErrClosed)
+		}
+		cancel()
+	})
+}
+
+// logBuffer is a bytes.Buffer for several goroutines.
+type logBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
