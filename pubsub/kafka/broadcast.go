@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"fmt"
 	"sync"
 	"time"
 
@@ -39,7 +40,7 @@ func (s *subscription) broadcast(ctx context.Context) error {
 			break
 		}
 		if time.Since(begin) > s.b.connect || hopeless(err) {
-			return s.b.unreachable(err)
+			return fmt.Errorf("kafka: subscribe %s: %w", s.sub.Topic, s.b.unreachable(err))
 		}
 		if !pause(ctx, try) {
 			return nil
@@ -47,7 +48,7 @@ func (s *subscription) broadcast(ctx context.Context) error {
 	}
 	s.sub.Ready()
 
-	stall, grow := time.NewTicker(commitInterval), time.NewTicker(growPause)
+	stall, grow := time.NewTicker(commitInterval), time.NewTicker(s.b.growPause)
 	defer stall.Stop()
 	defer grow.Stop()
 	for ctx.Err() == nil {

@@ -155,9 +155,13 @@ func (b *Broker) healAfter(err error) {
 	}
 }
 
-// unreachable words an error that says that no server answered.
+// unreachable words an error that keeps us from the cluster.
 func (b *Broker) unreachable(err error) error {
-	return fmt.Errorf("kafka: no answer from %s: %w: %s", strings.Join(b.addrs, ", "), err, remedy(err))
+	what := "no answer from"
+	if _, ok := errors.AsType[kafkago.Error](err); ok {
+		what = "no success with"
+	}
+	return fmt.Errorf("%s %s: %w%s", what, strings.Join(b.addrs, ", "), err, remedy(err))
 }
 
 // backoff is how long to wait before try n; 0 is the first one after a failure.

@@ -91,21 +91,24 @@ func fenced(err error) bool {
 }
 
 // remedy says what to look at when a server cannot be reached, in words to
-// follow the error.
+// follow the error. It is empty if a server has answered, and let us in.
 func remedy(err error) string {
 	dns, isDNS := errors.AsType[*net.DNSError](err)
 	_, isCert := errors.AsType[*tls.CertificateVerificationError](err)
+	_, isCode := errors.AsType[kafkago.Error](err)
 	switch {
 	case isCert:
-		return "check the certificate, or give its authority (ca=…, WithTLS)"
+		return ": check the certificate, or give its authority (ca=…, WithTLS)"
 	case errors.Is(err, kafkago.SASLAuthenticationFailed), errors.Is(err, kafkago.UnsupportedSASLMechanism):
-		return "check the user, the password and the SASL mechanism"
+		return ": check the user, the password and the SASL mechanism"
+	case isCode:
+		return ""
 	case isDNS:
-		return "check the name " + dns.Name
+		return ": check the name " + dns.Name
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), strings.Contains(err.Error(), "first record does not look like a TLS handshake"):
-		return "check that the port is Kafka's, and whether it wants TLS or SASL"
+		return ": check that the port is Kafka's, and whether it wants TLS or SASL"
 	}
-	return "check the address, and that Kafka runs there"
+	return ": check the address, and that Kafka runs there"
 }
 
 // ended returns the reason why ctx ended, which may say more than ctx.Err().

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	kafkago "github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
 	"github.com/grpc-micro/micro/dev"
@@ -51,6 +52,20 @@ func startKafka(t testing.TB, opts ...dev.Option) *dev.Kafka {
 		}
 	})
 	return k
+}
+
+// addPartitions gives a topic n partitions.
+func addPartitions(t testing.TB, k *dev.Kafka, topic string, n int32) {
+	t.Helper()
+	c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: &kafkago.Transport{}}
+	defer c.Transport.(*kafkago.Transport).CloseIdleConnections()
+	r, err := c.CreatePartitions(t.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: n}}})
+	if err == nil {
+		err = r.Errors[topic]
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestConformance runs the suite of all brokers, on the real cluster that

@@ -71,6 +71,11 @@ type options struct {
 	connect, publish, session  time.Duration
 	logger                     *slog.Logger
 
+	// growPause is how often new partitions of a topic are looked for, and
+	// stallAfter is when a partition that stands still is logged. Tests change
+	// them.
+	growPause, stallAfter time.Duration
+
 	sasl        sasl.Mechanism // worked out by check
 	compression kafkago.Compression
 }
@@ -82,6 +87,9 @@ func newOptions(opts []Option) (options, error) {
 		publish:  30 * time.Second,
 		session:  10 * time.Second,
 		logger:   slog.Default(),
+
+		growPause:  5 * time.Second,
+		stallAfter: 10 * time.Second,
 	}
 	for _, opt := range opts {
 		if opt == nil {

@@ -8,14 +8,9 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 )
 
-const (
-	// growInterval is how often we look whether a topic has more partitions.
-	growInterval = 10 * time.Second
-
-	// keylessRun is how many messages without a key of one call go to the same
-	// partition: enough to share requests, few enough to use all partitions.
-	keylessRun = 256
-)
+// keylessRun is how many messages without a key of one call go to the same
+// partition: enough to share requests, few enough to use all partitions.
+const keylessRun = 256
 
 // topic is a topic that is published to.
 type topic struct {
@@ -45,7 +40,7 @@ func (b *Broker) topic(name string) *topic {
 // and then whether there are more.
 func (t *topic) get(ctx context.Context) (*partitioning, error) {
 	to := t.to.Load()
-	if to != nil && time.Now().UnixNano()-t.looked.Load() < int64(growInterval) {
+	if to != nil && time.Now().UnixNano()-t.looked.Load() < int64(t.b.growPause) {
 		return to, nil
 	}
 	select {

@@ -32,7 +32,7 @@ func (b *Broker) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 	}
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.publish, fmt.Errorf("kafka: no success within the publish timeout of %v: %w", b.publish, context.DeadlineExceeded))
+		ctx, cancel = context.WithTimeoutCause(ctx, b.publish, fmt.Errorf("publish timeout of %v: %w", b.publish, context.DeadlineExceeded))
 		defer cancel()
 	}
 	c := newCall(msgs)
@@ -156,5 +156,5 @@ func (e *entry) fail(cause error) {
 	if isRefusal(cause) {
 		kind = pubsub.ErrRejected
 	}
-	e.finish(fmt.Errorf("%w: message %s: %w", kind, e.msg.ID, cause))
+	e.finish(fmt.Errorf("%w: kafka: message %s to %s: %w", kind, e.msg.ID, e.msg.Topic, cause))
 }

@@ -24,9 +24,6 @@ const (
 
 	// heldBytes bounds what a partition has in memory, whatever its window.
 	heldBytes = 16 << 20
-
-	// stallAfter is when a partition that stands still is logged.
-	stallAfter = 10 * time.Second
 )
 
 // reader moves the messages of one partition into its lanes.
@@ -242,7 +239,7 @@ func (r *reader) checkStall() {
 		blocked = max(blocked, time.Since(time.Unix(0, since)))
 	}
 	switch {
-	case blocked > stallAfter && !r.stalled:
+	case blocked > r.s.b.stallAfter && !r.stalled:
 		r.stalled = true
 		r.s.log.Warn("kafka: partition stands still: its window is full, and the oldest message does not come to an end",
 			"partition", r.partition, "offset", r.lanes().Position().Next, "window", r.s.sub.Window, "since", blocked)

@@ -125,7 +125,7 @@ func (s *sender) withdraw(e *entry, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.cause != nil {
-		err = fmt.Errorf("%w: %w: %s", err, s.cause, remedy(s.cause))
+		err = fmt.Errorf("%w: %w%s", err, s.cause, remedy(s.cause))
 	}
 	switch e.state {
 	case idle:

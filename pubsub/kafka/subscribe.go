@@ -29,9 +29,6 @@ const (
 
 	// leaveTimeout bounds leaving the group, after the last commit.
 	leaveTimeout = 5 * time.Second
-
-	// growPause is how often the group looks for new partitions.
-	growPause = 5 * time.Second
 )
 
 // Subscribe implements [pubsub.Subscriber]. It returns an error if no server
@@ -142,12 +139,12 @@ func (s *subscription) group(ctx context.Context) error {
 			TLS:           s.b.tls,
 			SASLMechanism: s.b.sasl,
 		},
-		HeartbeatInterval:      min(time.Second, s.b.session/5),
+		HeartbeatInterval:      min(500*time.Millisecond, s.b.session/5),
 		SessionTimeout:         s.b.session,
 		RebalanceTimeout:       s.sub.DrainTimeout + rebalanceMargin,
 		JoinGroupBackoff:       200 * time.Millisecond,
 		WatchPartitionChanges:  true,
-		PartitionWatchInterval: growPause,
+		PartitionWatchInterval: s.b.growPause,
 		Timeout:                dialTimeout,
 	})
 	if err != nil {

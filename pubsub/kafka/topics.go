@@ -36,14 +36,14 @@ func (b *Broker) partitions(ctx context.Context, topic string) (int, error) {
 		case unknownSince.IsZero():
 			unknownSince = time.Now()
 		case time.Since(unknownSince) > unknownFor:
-			return 0, refusal{fmt.Errorf("kafka: topic %s does not exist: create it, or let the broker do it in development (WithAutoCreate, auto_create=1)", topic)}
+			return 0, refusal{fmt.Errorf("topic %s does not exist: create it, or let the broker do it in development (WithAutoCreate, auto_create=1)", topic)}
 		}
 		switch {
 		case err == nil:
 		case refusedUs(err):
 			return 0, b.unreachable(err)
 		case !temporary(err):
-			return 0, refusal{fmt.Errorf("kafka: topic %s: %w", topic, err)}
+			return 0, refusal{fmt.Errorf("topic %s: %w", topic, err)}
 		case ctx.Err() == nil:
 			last = err
 		}

@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -31,6 +32,6 @@ func (t *trouble) is(err error) {
 	if err == nil {
 		t.log.Info(t.what + ": it is over")
 	} else {
-		t.log.Warn(t.what+", will be tried again", "error", err, "hint", remedy(err))
+		t.log.Warn(t.what+", will be tried again", "error", fmt.Sprint(err, remedy(err)))
 	}
 }

@@ -1,0 +1,52 @@
+package kafka
+
+import "time"
+
+// Waiting returns how many messages are in the hands of the broker's senders.
+func Waiting(b *Broker) int {
+	n := 0
+	eachSender(b, func(s *sender) {
+		for _, e := range s.batch {
+			if e != nil && e.state == sending {
+				n++
+			}
+		}
+		for e := s.first; e != nil; e = e.next {
+			n++
+		}
+	})
+	return n
+}
+
+// Queued returns how many bytes wait for a request.
+func Queued(b *Broker) int {
+	n := 0
+	eachSender(b, func(s *sender) { n += s.queued })
+	return n
+}
+
+// InFlight reports whether a request is under way.
+func InFlight(b *Broker) bool {
+	inFlight := false
+	eachSender(b, func(s *sender) { inFlight = inFlight || s.inFlight })
+	return inFlight
+}
+
+func eachSender(b *Broker, f func(*sender)) {
+	b.topics.Range(func(_, t any) bool {
+		if to := t.(*topic).to.Load(); to != nil {
+			for _, s := range to.senders {
+				s.mu.Lock()
+				f(s)
+				s.mu.Unlock()
+			}
+		}
+		return true
+	})
+}
+
+// WithGrowPause sets how often new partitions are looked for.
+func WithGrowPause(d time.Duration) Option { return func(o *options) { o.growPause = d } }
+
+// WithStallAfter sets when a partition that stands still is logged.
+func WithStallAfter(d time.Duration) Option { return func(o *options) { o.stallAfter = d } }

@@ -1,0 +1,234 @@
+package kafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
+
+	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/pubsub/kafka"
+)
+
+// The broker is stopped and started again on its data while messages are
+// published and handled: none is lost, and each key stays in order. The group
+// does not wait for the member that was cut off, which would take the session
+// timeout.
+func TestBrokerRestart(t *testing.T) {
+	t.Parallel()
+	const keys = 20
+	dir, addr := t.TempDir(), closedPort(t)
+	start := func() *dev.Kafka {
+		k, err := dev.StartKafka(t.Context(), dev.WithDataDir(dir), dev.WithAddress(addr))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	k := start()
+	defer func() { k.Close() }()
+	b := newBroker(t, []string{addr}, kafka.WithSessionTimeout(30*time.Second))
+	l := newLedger()
+	m := joined(t, b, "t", "g", l.handle)
+
+	published, stop, stopped := make(chan int, 1_000_000), make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			for b.Publish(t.Context(), numbered("t", n, 1, keys)...) != nil { // with the default timeout, so once is enough
+				t.Errorf("message %d was not published", n)
+			}
+			published <- n
+		}
+	}()
+	for range 2 {
+		l.await(t, len(published)+100)
+		if err := k.Close(); err != nil {
+			t.Fatal(err)
+		}
+		k = start()
+		up := time.Now()
+		l.await(t, len(published)+100)
+		if took := time.Since(up); took > 10*time.Second {
+			t.Errorf("it took %v until messages were handled again", took)
+		}
+	}
+	close(stop)
+	<-stopped
+	l.await(t, len(published))
+	m.leave()
+	_, again := l.count()
+	t.Logf("%d messages, %d handled again, by the publisher's second tries and by what was finished since the last commit", len(published), again)
+}
+
+// A member dies: it says nothing more to the group, and commits nothing. The
+// others get its messages after the session timeout, without those that it had
+// committed.
+func TestMemberDies(t *testing.T) {
+	t.Parallel()
+	const half = 1000
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithSessionTimeout(time.Second))
+	l := newLedger()
+	victim := joined(t, b, "t", "g", l.handle)
+	if err := b.Publish(t.Context(), numbered("t", 0, half, 100)...); err != nil {
+		t.Fatal(err)
+	}
+	info, err := k.Cluster().WaitGroupInfo(t.Context(), "g", func(g *kfake.GroupInfo) bool {
+		committed := int64(0)
+		for _, c := range g.Commits["t"] {
+			committed += c.Offset
+		}
+		return committed == half
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead := info.Members[0].MemberID
+	k.Cluster().Fault(kfake.Fault{
+		Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.LeaveGroup}, Err: kerr.UnknownMemberID, Count: -1,
+		When: func(r kmsg.Request) bool {
+			switch r := r.(type) {
+			case *kmsg.OffsetCommitRequest:
+				return r.MemberID == dead
+			case *kmsg.HeartbeatRequest:
+				return r.MemberID == dead
+			case *kmsg.LeaveGroupRequest:
+				return r.MemberID == dead || len(r.Members) > 0 && r.Members[0].MemberID == dead
+			}
+			return false
+		},
+	})
+	if err := b.Publish(t.Context(), numbered("t", half, half, 100)...); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, half+half/2)
+	victim.leave()
+	before, _ := l.count()
+	if err := b.Publish(t.Context(), numbered("t", 2*half, 100, 100)...); err != nil { // one behind each key's others
+		t.Fatal(err)
+	}
+	other := joined(t, b, "t", "g", l.handle)
+	l.await(t, 2*half+100)
+	other.leave()
+	if _, again := l.count(); again != before-half {
+		t.Errorf("%d handled again, and %d were not committed", again, before-half)
+	}
+}
+
+// Leaders move while messages are published and handled.
+func TestMovedLeaders(t *testing.T) {
+	t.Parallel()
+	const total, keys = 4000, 50
+	k := startKafka(t, dev.WithBrokers(3))
+	b := newBroker(t, k.Addrs())
+	l := newLedger()
+	m := joined(t, b, "t", "g", l.handle)
+	for n := 0; n < total; n += 200 {
+		if n%800 == 400 {
+			k.Cluster().ShufflePartitionLeaders()
+		}
+		if n == 2000 {
+			k.Cluster().RehashCoordinators()
+		}
+		if err := b.Publish(t.Context(), numbered("t", n, 200, keys)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.await(t, total)
+	m.leave()
+	if _, again := l.count(); again != 0 {
+		t.Logf("%d handled again", again)
+	}
+}
+
+// Each request of a consumer fails now and then, and nothing is lost.
+func TestConsumerFaults(t *testing.T) {
+	t.Parallel()
+	const total = 2000
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs())
+	for _, fault := range []struct {
+		key kmsg.Key
+		err *kerr.Error
+	}{
+		{kmsg.FindCoordinator, kerr.CoordinatorNotAvailable},
+		{kmsg.JoinGroup, kerr.NotCoordinator},
+		{kmsg.SyncGroup, kerr.RebalanceInProgress},
+		{kmsg.OffsetFetch, kerr.CoordinatorLoadInProgress},
+		{kmsg.ListOffsets, kerr.NotLeaderForPartition},
+		{kmsg.Fetch, kerr.NotLeaderForPartition},
+		{kmsg.Fetch, kerr.UnknownServerError},
+		{kmsg.Heartbeat, kerr.UnknownMemberID},
+		{kmsg.OffsetCommit, kerr.OffsetMetadataTooLarge},
+		{kmsg.OffsetCommit, kerr.CoordinatorNotAvailable},
+	} {
+		k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{fault.key}, Err: fault.err, Count: 2})
+	}
+	l := newLedger()
+	m := joined(t, b, "t", "g", l.handle)
+	if err := b.Publish(t.Context(), numbered("t", 0, total, 100)...); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, total)
+	m.leave()
+	l = newLedger()
+	joined(t, b, "t", "g", l.handle)
+	if err := b.Publish(t.Context(), numbered("t", total, 10, 100)...); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 10)
+	if handled, _ := l.count(); handled != 10 {
+		t.Errorf("%d messages after a clean stop, want the 10 new ones", handled)
+	}
+}
+
+// A group that may not be joined is an error at once, not a loop.
+func TestGroupRefused(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs())
+	for _, key := range []kmsg.Key{kmsg.JoinGroup, kmsg.OffsetFetch} {
+		fault := k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{key}, Err: kerr.GroupAuthorizationFailed, Count: -1, TopLevel: true})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		err := b.Subscribe(ctx, "t", "g", newLedger().handle)
+		cancel()
+		if !errors.Is(err, kafkago.GroupAuthorizationFailed) || !strings.Contains(err.Error(), "group g") {
+			t.Errorf("%s: Subscribe = %v", key.Name(), err)
+		}
+		fault.Remove()
+	}
+}
+
+// The network is cut while a message is on its way, and heals.
+func TestConnectionsCut(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	cut := 0
+	k.Cluster().ControlKey(int16(kmsg.Produce), func(kmsg.Request) (kmsg.Response, error, bool) {
+		if cut++; cut%2 == 1 {
+			k.Cluster().KeepControl()
+			return nil, net.ErrClosed, true // closes the connection
+		}
+		return nil, nil, false
+	})
+	for i := range 5 {
+		if err := b.Publish(t.Context(), message("t", "k", fmt.Sprint(i))); err != nil {
+			t.Error(err)
+		}
+	}
+}

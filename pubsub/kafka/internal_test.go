@@ -1,0 +1,177 @@
+package kafka
+
+import (
+	"context"
+	"crypto/sha256"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/grpc-micro/micro/pubsub"
+)
+
+// The example of RFC 7677, section 3.
+func TestSCRAM(t *testing.T) {
+	t.Parallel()
+	m, err := newMechanism("scram-sha-256", "user", "pencil")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.(*scram).nonce = "rOprNGfwEbeRWgbNEkqO"
+	const (
+		challenge = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"
+		final     = "v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4="
+	)
+	talk := func(challenges ...string) (done bool, answers []string, err error) {
+		c, first, err := m.Start(context.Background())
+		answers = append(answers, string(first))
+		for _, challenge := range challenges {
+			var answer []byte
+			if done, answer, err = c.Next(context.Background(), []byte(challenge)); err != nil {
+				return done, answers, err
+			}
+			answers = append(answers, string(answer))
+		}
+		return done, answers, err
+	}
+	done, answers, err := talk(challenge, final)
+	if err != nil || !done {
+		t.Fatalf("done %v, error %v", done, err)
+	}
+	want := []string{
+		"n,,n=user,r=rOprNGfwEbeRWgbNEkqO",
+		"c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=",
+		"",
+	}
+	if diff := cmp.Diff(want, answers); diff != "" {
+		t.Error(diff)
+	}
+	for _, bad := range [][]string{
+		{""},
+		{"e=no"},
+		{"r=rOprNGfwEbeRWgbNEkqO,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"}, // nothing of the server's in the nonce
+		{"r=other,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096"},
+		{strings.Replace(challenge, "i=4096", "i=0", 1)},
+		{strings.Replace(challenge, "i=4096", "i=2000000000", 1)},
+		{strings.Replace(challenge, "s=W", "s=!", 1)},
+		{challenge, "e=invalid-proof"},
+		{challenge, "v=AAAA"},
+		{challenge, ""},
+	} {
+		if done, _, err := talk(bad...); err == nil || done {
+			t.Errorf("%q: done %v, error %v", bad, done, err)
+		}
+	}
+}
+
+func FuzzSCRAM(f *testing.F) {
+	f.Add("r=nonceX,s=AAAA,i=1", "v=AAAA")
+	f.Add("e=", "")
+	f.Fuzz(func(t *testing.T, challenge, final string) {
+		if strings.Contains(challenge, "i=") && len(scramFields(challenge)["i"]) > 3 {
+			return // it only takes longer
+		}
+		m := &scram{name: "x", hash: sha256.New, user: "u", password: "p", nonce: "nonce"}
+		c, _, _ := m.Start(context.Background())
+		if done, _, err := c.Next(context.Background(), []byte(challenge)); err != nil || done {
+			return
+		}
+		if done, _, err := c.Next(context.Background(), []byte(final)); done && err == nil {
+			t.Fatal("a server without the password was believed")
+		}
+	})
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	when := time.Date(2026, 11, 23, 9, 0, 0, 5, time.UTC)
+	for _, m := range []pubsub.Message{
+		{ID: "1", Time: when},
+		{ID: "1", Type: "a.B", Source: "/s", Subject: "ü", ContentType: "application/json", Time: when},
+		{ID: "1", Time: when, Header: pubsub.Header{{Key: "x", Value: []byte("1")}, {Key: "X"}, {Key: "x", Value: []byte{}}, {Key: "ce_extension", Value: []byte("e")}}},
+	} {
+		var w headerWriter
+		var r headerReader
+		got := pubsub.Message{Time: time.Now()}
+		r.read(w.write(&m), &got)
+		if diff := cmp.Diff(m, got); diff != "" {
+			t.Error(diff)
+		}
+	}
+}
+
+func TestHeadersOfOthers(t *testing.T) {
+	t.Parallel()
+	recorded := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
+	got := pubsub.Message{Time: recorded}
+	new(headerReader).read([]kafkago.Header{
+		{Key: "ce_specversion", Value: []byte("0.3")},
+		{Key: "ce_id", Value: []byte("first")},
+		{Key: "ce_time", Value: []byte("yesterday")},
+		{Key: "", Value: []byte("nameless")},
+		{Key: "Content-Type", Value: []byte("text/plain")},
+		{Key: "ce_id", Value: []byte("last")},
+	}, &got)
+	want := pubsub.Message{ID: "last", Time: recorded, Header: pubsub.Header{{Key: "Content-Type", Value: []byte("text/plain")}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	got.Topic = "t"
+	if err := got.Check(); err != nil {
+		t.Errorf("it cannot be published again, as a dead letter: %v", err)
+	}
+}
+
+func TestHeadersAllocate(t *testing.T) {
+	m := &pubsub.Message{ID: "some-id", Type: "a.B", Source: "/s", ContentType: "application/json", Time: time.Now(), Header: pubsub.Header{{Key: "traceparent", Value: []byte("0")}}}
+	var w headerWriter
+	if n := testing.AllocsPerRun(100, func() { w.write(m) }); n != 0 {
+		t.Errorf("writing allocates %v times", n)
+	}
+	m.Header = nil
+	headers := append([]kafkago.Header{}, w.write(m)...)
+	var r headerReader
+	var got pubsub.Message
+	if n := testing.AllocsPerRun(100, func() { r.read(headers, &got) }); n != 1 { // the ID
+		t.Errorf("reading allocates %v times", n)
+	}
+}
+
+func FuzzHeaders(f *testing.F) {
+	f.Add("ce_id", []byte("1"), "x", []byte("y"), "ce_time", []byte("2026-11-23T09:00:00.5+01:00"))
+	f.Add("content-type", []byte("application/json"), "", []byte(nil), "ce_type", []byte{0xff})
+	f.Fuzz(func(t *testing.T, k1 string, v1 []byte, k2 string, v2 []byte, k3 string, v3 []byte) {
+		m := pubsub.Message{Topic: "t", Time: time.Unix(0, 0)}
+		new(headerReader).read([]kafkago.Header{{Key: k1, Value: v1}, {Key: k2, Value: v2}, {Key: k3, Value: v3}}, &m)
+		if err := m.Check(); err != nil {
+			t.Fatalf("what was read cannot be published: %v", err)
+		}
+		again := pubsub.Message{Topic: "t"}
+		new(headerReader).read(new(headerWriter).write(&m), &again)
+		if !again.Time.Equal(m.Time) {
+			t.Fatalf("time %v became %v", m.Time, again.Time)
+		}
+		again.Time = m.Time
+		if diff := cmp.Diff(m, again); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
+func TestRecordSizeIsEnough(t *testing.T) {
+	t.Parallel()
+	m := &pubsub.Message{
+		ID: strings.Repeat("i", 300), Type: "t", Source: "s", Subject: "u", ContentType: "c", Time: time.Now(), Key: []byte("k"), Value: []byte("v"),
+		Header: pubsub.Header{{Key: "a", Value: []byte("b")}},
+	}
+	encoded := len(m.Key) + len(m.Value) + 20 // varints
+	for _, h := range new(headerWriter).write(m) {
+		encoded += len(h.Key) + len(h.Value) + 4
+	}
+	if size := recordSize(m); size < encoded || size > encoded+200 {
+		t.Errorf("recordSize = %d for %d bytes", size, encoded)
+	}
+}
