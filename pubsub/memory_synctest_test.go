@@ -126,6 +126,29 @@ func TestCloseOfFullPartition(t *testing.T) {
 	})
 }
 
+// A handler that ignores its context is named, and does not hang Subscribe.
+func TestAbandonedHandler(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		broker := pubsub.NewMemory()
+		letGo, gone := make(chan struct{}), make(chan struct{})
+		publish(t, broker, "k", "v")
+		err := broker.Subscribe(ctx, "t", "g", func(context.Context, *pubsub.Delivery) error {
+			defer close(gone)
+			cancel()
+			<-letGo
+			return nil
+		}, pubsub.WithDrainTimeout(time.Millisecond))
+		if err == nil || !strings.Contains(err.Error(), "t/g") || !strings.Contains(err.Error(), "1 handlers") {
+			t.Errorf("Subscribe returned %v", err)
+		}
+		receive(t, broker, "g", 1) // it is delivered again
+		close(letGo)
+		<-gone
+	})
+}
+
 // logBuffer is a bytes.Buffer for several goroutines.
 type logBuffer struct {
 	mu  sync.Mutex

@@ -156,27 +156,6 @@ func TestCloseEndsSubscriptions(t *testing.T) {
 	}
 }
 
-// A handler that ignores its context is named, and does not hang Subscribe.
-func TestAbandonedHandler(t *testing.T) {
-	t.Parallel()
-	ctx, cancel := context.WithCancel(t.Context())
-	broker := pubsub.NewMemory()
-	letGo, gone := make(chan struct{}), make(chan struct{})
-	publish(t, broker, "k", "v")
-	err := broker.Subscribe(ctx, "t", "g", func(context.Context, *pubsub.Delivery) error {
-		defer close(gone)
-		cancel()
-		<-letGo
-		return nil
-	}, pubsub.WithDrainTimeout(time.Millisecond))
-	if err == nil || !strings.Contains(err.Error(), "t/g") || !strings.Contains(err.Error(), "1 handlers") {
-		t.Errorf("Subscribe returned %v", err)
-	}
-	receive(t, broker, "g", 1) // it is delivered again
-	close(letGo)
-	<-gone
-}
-
 // Members come and go at random while messages are published, and some fail at
 // first: each message is finished once, in the order of its key.
 func TestMemoryChurn(t *testing.T) {

@@ -204,6 +204,20 @@ func TestTopicDecode(t *testing.T) {
 	}
 }
 
+// Whatever comes, Decode gives an event or ErrDecode, and never both.
+func FuzzTopicDecode(f *testing.F) {
+	topic := pubsub.NewTopic[grpc_testing.SimpleRequest]("requests")
+	f.Add("", "", []byte("\x12\x01x"))
+	f.Add("application/json; a=b", "grpc.testing.SimpleRequest", []byte(`{"payload":{"body":"eA=="}}`))
+	f.Add("application/protobuf", "google.protobuf.StringValue", []byte{})
+	f.Fuzz(func(t *testing.T, contentType, typ string, value []byte) {
+		m := &pubsub.Message{Topic: "requests", ContentType: contentType, Type: typ, Value: value}
+		if got, err := topic.Decode(m); (got == nil) != errors.Is(err, pubsub.ErrDecode) || (got == nil) == (err == nil) {
+			t.Errorf("got %v, %v", got, err)
+		}
+	})
+}
+
 // unregistered is a codec that only its topic knows.
 type unregistered struct{ codec.Codec }
 
