@@ -24,26 +24,29 @@ const (
 // resendUnary sends a call that a Function refused to another instance. It
 // costs a call that is not refused nothing but the look at its error.
 func resendUnary(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-	err := invoke(ctx, method, req, reply, cc, opts...)
-	for n := range maxResends {
+	for n := 0; ; n++ {
+		err := invoke(ctx, method, req, reply, cc, opts...)
 		id, refused := refusedBy(err)
-		if !refused || !elsewhere(ctx, n) {
+		if !refused || !mayResend(ctx, n, opts) {
 			return err
 		}
 		ctx = balancer.WithAvoid(ctx, id)
-		err = invoke(ctx, method, req, reply, cc, opts...)
 	}
-	return err
 }
 
-// elsewhere waits before a call is sent for the n-th time after the first: not
-// at all at first, for there are others, then 4 ms, 16, 64 and 256, about, for
-// all that are known may have their call, and new ones are on the way.
-func elsewhere(ctx context.Context, n int) bool {
+// mayResend reports whether a call that was sent n times again may be sent once
+// more, and waits before it says so: not at all at first, for there are other
+// instances, then about 4 ms, 16, 64 and 256, for all that are known may have
+// their call, and new ones are on the way. Calls that wait for ready wait like
+// that until their context ends.
+func mayResend(ctx context.Context, n int, opts []grpc.CallOption) bool {
+	if n >= maxResends && !waitsForReady(opts) {
+		return false
+	}
 	if n == 0 {
 		return true
 	}
-	d := time.Millisecond << (2 * n)
+	d := time.Millisecond << (2 * min(n, maxResends-1))
 	timer := time.NewTimer(d/2 + rand.N(d)) //nolint:gosec // spreads load, hides nothing
 	defer timer.Stop()
 	select {
@@ -52,6 +55,16 @@ func elsewhere(ctx context.Context, n int) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+func waitsForReady(opts []grpc.CallOption) bool {
+	waits := false
+	for _, opt := range opts { // the last one wins
+		if opt, ok := opt.(grpc.FailFastCallOption); ok {
+			waits = !opt.FailFast
+		}
+	}
+	return waits
 }
 
 // refusedBy returns the ID of the instance that refused the call before its

@@ -27,7 +27,7 @@ func resendStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientCon
 	if err != nil {
 		return nil, err
 	}
-	s := &clientStream{ctx: ctx, current: cs}
+	s := &clientStream{ctx: ctx, current: cs, opts: opts}
 	s.open = func(ctx context.Context) (grpc.ClientStream, error) { return open(ctx, desc, cc, method, opts...) }
 	s.changed.L = &s.mu
 	return s, nil
@@ -38,6 +38,7 @@ func resendStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientCon
 // it is a plain pass-through.
 type clientStream struct {
 	open    func(context.Context) (grpc.ClientStream, error)
+	opts    []grpc.CallOption
 	settled atomic.Bool // set under mu; current does not change after
 
 	mu        sync.Mutex // guards what follows; taken by this stream's own calls only
@@ -148,7 +149,7 @@ func (s *clientStream) moved(cs grpc.ClientStream) bool {
 // was sent. It needs s.mu.
 func (s *clientStream) reopen(err error) bool {
 	id, refused := refusedBy(err)
-	if !refused || s.resent == maxResends || s.settled.Load() || !elsewhere(s.ctx, s.resent) {
+	if !refused || s.settled.Load() || !mayResend(s.ctx, s.resent, s.opts) {
 		return false
 	}
 	s.resent++
