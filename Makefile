@@ -2,6 +2,8 @@
 MODULE := github.com/grpc-micro/micro
 BIN    := $(CURDIR)/.bin
 
+PROTOC := PATH=$(BIN):$$PATH protoc --go_out=. --go_opt=module=$(MODULE)
+
 .DEFAULT_GOAL := help
 
 .PHONY: help
@@ -22,6 +24,20 @@ race: ## Runs every test with the race detector
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## Checks style and formatting
 	$(BIN)/golangci-lint run
+
+# The annotations come first: protoc-gen-micro is built with them.
+.PHONY: generate
+generate: ## Generates the Go code of every .proto
+	GOBIN=$(BIN) go install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	$(PROTOC) -I proto $(shell find proto -name '*.proto')
+	GOBIN=$(BIN) go install ./protoc-gen-micro
+	$(PROTOC) --go-grpc_out=. --go-grpc_opt=module=$(MODULE) --micro_out=. --micro_opt=module=$(MODULE) -I . -I proto $(shell find examples -name '*.proto')
+
+# Which protoc it was does not matter.
+.PHONY: checkgenerate
+checkgenerate: generate ## Checks that the generated code is up to date
+	git diff --exit-code -I '^//.*protoc  *v' -- '*.pb.go' '*.micro.go'
+	@test -z "$$(git ls-files --others --exclude-standard '*.pb.go' '*.micro.go')" || { echo 'generated, but not in git: git add it'; exit 1; }
 
 .PHONY: bench
 bench: ## Runs every benchmark
