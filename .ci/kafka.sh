@@ -28,7 +28,7 @@ fetch() {
   </dependencies>
 </project>
 XML
-  timeout 300 mvn --batch-mode --quiet --file "$tmp/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$tmp/jars" </dev/null
+  timeout 300 mvn --batch-mode --quiet -Dstyle.color=never --file "$tmp/pom.xml" dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$PWD/$tmp/jars" </dev/null
   mv "$tmp/jars" "$jars"
 }
 
