@@ -1,16 +1,16 @@
 package balancer
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/balancer/pickfirst"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/status"
 )
 
 // coalesce is how long changes that nobody waits for may be held back, so that
@@ -20,160 +20,153 @@ const coalesce = 10 * time.Millisecond
 
 // Build implements grpc's balancer.Builder.
 func (b *builder) Build(cc grpcbalancer.ClientConn, opts grpcbalancer.BuildOptions) grpcbalancer.Balancer {
-	return &lb{
-		cc: cc, opts: opts, builder: b, service: opts.Target.Endpoint(),
-		pickFirst: grpcbalancer.Get(pickfirst.Name),
-		endpoints: make(map[string]*Endpoint),
+	set := &endpointSet{
+		cc: cc, opts: opts, builder: b, config: &config{}, service: opts.Target.Endpoint(),
+		wake: make(chan struct{}, 1), done: make(chan struct{}), stopped: make(chan struct{}),
+		endpoints: make(map[string]*Endpoint), dials: dials{wave: 1},
 	}
+	go set.run()
+	return set
 }
 
-// lb is the balancer of one channel: an endpoint with a pick_first of its own
-// for each instance, since pick_first knows about several addresses of one
-// instance and about health checks, and a picker over them.
+// endpointSet is the balancer of one channel: an Endpoint for each instance,
+// and a picker over them.
 //
 // It is not built on grpc's endpointsharding, which visits every child at each
-// change of one: with that 10,000 instances take 14 s to come up, and 40 ms
-// like this.
+// change of one: with that 10,000 instances take 14 s to come up, and with this
+// a hundredth of a second.
 //
-// Locks are taken in this order: pick_first's, mu, grpc's. So no method of a
-// pick_first is called with mu held, nor from within a pick_first's
-// UpdateState, where another one's lock is held.
-type lb struct {
-	cc         grpcbalancer.ClientConn
-	opts       grpcbalancer.BuildOptions
-	builder    *builder
-	service    string
-	pickFirst  grpcbalancer.Builder
-	turnedAway atomic.Bool // a pick found no connection since the last picker
-	flushing   sync.WaitGroup
+// Locks are taken in this order: an Endpoint's, its pick_first's, mu, grpc's.
+// So nothing of an Endpoint that calls into its pick_first is called with mu
+// held, nor from within a pick_first's UpdateState, where another one's lock is
+// held: connects are queued, and made by run.
+type endpointSet struct {
+	cc      grpcbalancer.ClientConn
+	opts    grpcbalancer.BuildOptions
+	builder *builder
 
-	// Touched by the methods that grpc serializes only.
+	wake    chan struct{} // there is something for run to do
+	done    chan struct{} // closed to end run
+	stopped chan struct{} // closed by run at its end
+
+	mu        sync.Mutex // guards what follows, and what Endpoint says that it guards
+	config    *config
+	service   string               // that the channel calls
 	endpoints map[string]*Endpoint // by their addresses
-
-	mu       sync.Mutex // guards what follows
-	config   *config
-	all      []*Endpoint // in the resolver's order; replaced by its updates, never written
-	ready    []*Endpoint // connected and not draining; appended to in place, copied to remove
-	states   [connectivity.Shutdown + 1]int
-	idle     []*Endpoint // to be woken by the next flush
-	err      error       // of picks while there are no endpoints
-	updating bool        // within UpdateClientConnState, which publishes at its end
-	pending  *time.Timer // the flush to come
-	closed   bool
+	all       []*Endpoint          // the same in the resolver's order; replaced by its updates, never written
+	ready     []*Endpoint          // connected and not draining; appended to in place, copied to remove
+	states    [connectivity.Shutdown + 1]int
+	update    int       // counts the resolver's updates
+	trouble   trouble   // what the resolver has said since the last one
+	latest    *picker   // that grpc has
+	due       time.Time // when a change that is held back is published; zero: there is none
+	dials     dials
+	closed    bool
 }
 
 // UpdateClientConnState takes over what the resolver found. An empty set is
 // taken as such: calls fail, and none goes to an instance that has left.
-func (b *lb) UpdateClientConnState(s grpcbalancer.ClientConnState) error {
-	cfg, ok := s.BalancerConfig.(*config)
-	if !ok {
-		parsed, err := b.builder.ParseConfig([]byte("{}"))
-		if err != nil {
-			return err
-		}
-		cfg = parsed.(*config)
+func (b *endpointSet) UpdateClientConnState(s grpcbalancer.ClientConnState) error {
+	cfg, err := b.builder.configOf(s.BalancerConfig)
+	if err != nil {
+		return err
 	}
 	b.mu.Lock()
-	b.config, b.updating = cfg, true
+	b.config, b.trouble = cfg, trouble{}
+	gone, moved := b.reconcile(s.ResolverState.Endpoints)
+	b.publish()
+	empty := len(b.all) == 0
 	b.mu.Unlock()
 
-	all, added := b.reconcile(s.ResolverState.Endpoints)
-	for _, e := range added {
-		e.start(b, s.ResolverState)
+	for _, e := range gone { // no picker has them any more
+		e.close()
 	}
-
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.updating = false
-	b.all, b.ready = all, nil
-	for _, e := range all { // who drains may have changed
-		if e.listed = e.usable(); e.listed {
-			b.ready = append(b.ready, e)
-		}
+	for _, m := range moved {
+		m.endpoint.move(m.to)
 	}
-	if len(all) == 0 {
-		b.err = fmt.Errorf("balancer: no instances of %s", b.service)
-		b.publish()
+	b.wakeUp()
+	if empty {
 		return grpcbalancer.ErrBadResolverState
 	}
-	b.publish()
 	return nil
 }
 
+// move is a set of addresses that has changed in what is not the addresses.
+type move struct {
+	endpoint *Endpoint
+	to       []grpcresolver.Address
+}
+
 // reconcile makes the endpoints those of the resolver. One whose addresses
-// stay keeps its connection, whatever else is said of it.
-func (b *lb) reconcile(endpoints []grpcresolver.Endpoint) (all, added []*Endpoint) {
-	all = make([]*Endpoint, 0, len(endpoints))
-	next := make(map[string]*Endpoint, len(endpoints))
+// stay keeps its connection, whatever else is said of it. It needs b.mu.
+func (b *endpointSet) reconcile(endpoints []grpcresolver.Endpoint) (gone []*Endpoint, moved []move) {
+	b.update++
+	b.service = b.opts.Target.Endpoint()
+	b.all = make([]*Endpoint, 0, len(endpoints))
 	for _, ep := range endpoints {
 		if len(ep.Addresses) == 0 {
 			continue
 		}
-		key, inst := addressKey(ep), instanceOf(ep, b.service)
-		if twin := next[key]; twin != nil { // two entries for one server: the one that does not drain is newer
-			if twin.draining() {
-				twin.instance.Store(inst)
+		inst := instanceOf(ep, b.opts.Target.Endpoint())
+		e := b.endpoints[addressKey(ep.Addresses)]
+		switch {
+		case e == nil:
+			e = newEndpoint(b, ep.Addresses)
+			b.endpoints[addressKey(ep.Addresses)] = e
+		case e.update == b.update: // two entries for one server: the one that does not drain is newer
+			if e.draining() {
+				e.instance.Store(inst)
 			}
 			continue
+		case !slices.EqualFunc(e.addresses, ep.Addresses, sameAddress):
+			moved = append(moved, move{e, ep.Addresses})
 		}
-		e := b.endpoints[key]
-		if e == nil {
-			e = newEndpoint(ep, inst)
-			added = append(added, e)
-		} else if e.Instance() != inst {
-			e.instance.Store(inst)
-		}
-		next[key] = e
-		all = append(all, e)
+		e.update = b.update
+		e.instance.Store(inst)
+		b.all = append(b.all, e)
 	}
-	for key, e := range b.endpoints {
-		if next[key] == nil {
-			b.remove(e)
+	if len(b.all) > 0 {
+		b.service = b.all[0].Instance().Service
+	}
+	if len(b.endpoints) > len(b.all) {
+		for key, e := range b.endpoints {
+			if e.update != b.update {
+				delete(b.endpoints, key)
+				b.remove(e)
+				gone = append(gone, e)
+			}
 		}
 	}
-	b.endpoints = next
-	return all, added
+	b.ready = make([]*Endpoint, 0, len(b.all))
+	for _, e := range b.all {
+		// What the channel's filter drops cannot be picked: it gets no
+		// connection, but keeps one that it has.
+		if !e.joined && (b.config.filter == nil || b.config.filter.match(e.Instance())) {
+			e.joined = true
+			b.states[connectivity.Idle]++
+			b.dials.add(e)
+		}
+		if e.listed = e.usable(); e.listed {
+			b.ready = append(b.ready, e)
+		}
+	}
+	return gone, moved
 }
 
-// start makes the pick_first of a new endpoint, which connects at once.
-func (e *Endpoint) start(b *lb, s grpcresolver.State) {
-	b.mu.Lock()
-	b.states[e.state()]++
-	b.mu.Unlock()
-	e.balancer = b.pickFirst.Build(&childConn{b.cc, b, e}, b.opts)
-	// Its errors come as states, too.
-	_ = e.balancer.UpdateClientConnState(grpcbalancer.ClientConnState{
-		ResolverState: pickfirst.EnableHealthListener(grpcresolver.State{
-			Endpoints:  []grpcresolver.Endpoint{e.addresses},
-			Attributes: s.Attributes,
-		}),
-	})
-}
-
-func (b *lb) remove(e *Endpoint) {
-	b.mu.Lock()
+// remove forgets an endpoint that is in no list any more. It needs b.mu.
+func (b *endpointSet) remove(e *Endpoint) {
 	e.removed = true
-	b.states[e.state()]--
-	b.mu.Unlock()
-	e.balancer.Close()
+	if e.joined {
+		b.states[e.state()]--
+		b.dials.end(e)
+	}
 }
 
-// childConn is the ClientConn of one pick_first.
-type childConn struct {
-	grpcbalancer.ClientConn
-
-	b *lb
-	e *Endpoint
-}
-
-// UpdateState is called with pick_first's lock held.
-func (c *childConn) UpdateState(s grpcbalancer.State) { c.b.update(c.e, s) }
-
-// update takes over an endpoint's state, and publishes at once what a call may
-// be waiting for: the first connection, a lost one (grpc parks a call that was
-// sent there until the next picker, even if it is back), and any, once a call
-// was turned away.
-func (b *lb) update(e *Endpoint, s grpcbalancer.State) {
+// updateState takes over an endpoint's state, and publishes at once what a call
+// may be waiting for: the first connection, a lost one (grpc parks a call that
+// was sent there until the next picker, even if it is back), and one that a
+// call was turned away for.
+func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || e.removed {
@@ -183,27 +176,37 @@ func (b *lb) update(e *Endpoint, s grpcbalancer.State) {
 	e.child.Store(&childState{s.ConnectivityState, s.Picker})
 	b.states[before]--
 	b.states[s.ConnectivityState]++
-	if s.ConnectivityState == connectivity.Idle {
-		b.idle = append(b.idle, e)
-		b.schedule(0)
+	if s.ConnectivityState != connectivity.Connecting {
+		b.dials.end(e)
 	}
-	if b.updating {
-		return
+	if s.ConnectivityState == connectivity.Idle {
+		b.dials.add(e)
+	}
+	if b.dials.ready() {
+		b.wakeUp()
 	}
 	b.list(e)
-	switch {
-	case before == connectivity.Ready,
-		s.ConnectivityState == connectivity.Ready && (b.states[connectivity.Ready] == 1 || b.turnedAway.Load()):
-		b.publish()
+	switch s.ConnectivityState {
+	case before: // nothing new, or another error, which picks ask for
+	case connectivity.Ready:
+		if b.states[connectivity.Ready] == 1 || b.latest.lacks(e) {
+			b.publish()
+			return
+		}
+		b.publishSoon()
 	default:
-		b.schedule(coalesce)
+		if before == connectivity.Ready {
+			b.publish()
+			return
+		}
+		b.publishSoon()
 	}
 }
 
 // list keeps the ready list. Pickers hold a slice of it that ends where the
 // list ended then, so that adding to it in place does not touch them. It needs
 // b.mu.
-func (b *lb) list(e *Endpoint) {
+func (b *endpointSet) list(e *Endpoint) {
 	usable := e.usable()
 	switch {
 	case usable == e.listed:
@@ -217,8 +220,8 @@ func (b *lb) list(e *Endpoint) {
 }
 
 // publish gives grpc a picker of what is known now. It needs b.mu.
-func (b *lb) publish() {
-	b.turnedAway.Store(false)
+func (b *endpointSet) publish() {
+	b.due = time.Time{}
 	state := connectivity.TransientFailure
 	switch {
 	case b.states[connectivity.Ready] > 0:
@@ -226,72 +229,85 @@ func (b *lb) publish() {
 	case b.states[connectivity.Connecting]+b.states[connectivity.Idle] > 0:
 		state = connectivity.Connecting
 	}
-	b.cc.UpdateState(grpcbalancer.State{
-		ConnectivityState: state,
-		Picker:            &picker{b: b, config: b.config, endpoints: b.all, ready: b.ready, err: b.err},
-	})
+	b.latest = &picker{
+		set: b, config: b.config, service: b.service, endpoints: b.all, ready: b.ready, trouble: b.trouble,
+		whole: answer{keep: b.config.filter},
+	}
+	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: b.latest})
 }
 
-// schedule sees to it that flush runs within d. It needs b.mu.
-func (b *lb) schedule(d time.Duration) {
-	switch {
-	case b.pending == nil:
-		b.flushing.Add(1)
-		b.pending = time.AfterFunc(d, b.flush)
-	case d == 0 && b.pending.Stop():
-		b.pending.Reset(0)
+// publishSoon sees to it that run publishes. It needs b.mu.
+func (b *endpointSet) publishSoon() {
+	if b.due.IsZero() {
+		b.due = time.Now().Add(coalesce)
+		b.wakeUp()
 	}
 }
 
-// flush publishes what was held back, and lets idle connections connect again:
-// on a goroutine of its own, which holds no pick_first's lock.
-func (b *lb) flush() {
-	defer b.flushing.Done()
-	b.mu.Lock()
-	b.pending = nil
-	var idle []*Endpoint
-	if !b.closed {
-		idle, b.idle = b.idle, nil
-		if !b.updating {
-			b.publish()
-		}
-	}
-	b.mu.Unlock()
-	for _, e := range idle {
-		e.balancer.ExitIdle()
-	}
-}
-
-// ResolverError matters only while nothing else is known.
-func (b *lb) ResolverError(err error) {
+// ResolverError matters only while nothing else is known: the last known
+// instances serve on, and errors of picks say what else is wrong.
+func (b *endpointSet) ResolverError(err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if len(b.all) == 0 {
-		b.err = err
-		b.publish()
+	b.trouble.count++
+	b.trouble.last = plain(err)
+	b.publish()
+}
+
+// trouble is what a resolver has reported since it last found something.
+type trouble struct {
+	count int
+	last  error
+}
+
+// noInstances is what calls fail with while the resolver knows none.
+func (t trouble) noInstances(service string) error {
+	if t.last != nil {
+		return t.last
 	}
+	return fmt.Errorf("balancer: no instances of %s", service)
+}
+
+// beside adds the resolver's trouble to what a call fails with: the instances
+// that it fails with may be those of long ago.
+func (t trouble) beside(err error) error {
+	if t.count == 0 {
+		return err
+	}
+	return fmt.Errorf("%w (and the resolver has failed %d times since it found these instances: %w)", err, t.count, t.last)
+}
+
+// plain takes a grpc status out of err: it would end calls that wait for ready.
+func plain(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 // ExitIdle lets every connection that is idle connect again.
-func (b *lb) ExitIdle() {
-	for _, e := range b.endpoints {
-		e.balancer.ExitIdle()
+func (b *endpointSet) ExitIdle() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, e := range b.all {
+		if e.joined && e.state() == connectivity.Idle {
+			b.dials.add(e)
+		}
 	}
+	b.wakeUp()
 }
 
 // UpdateSubConnState is never called: every SubConn has a listener.
-func (b *lb) UpdateSubConnState(grpcbalancer.SubConn, grpcbalancer.SubConnState) {}
+func (b *endpointSet) UpdateSubConnState(grpcbalancer.SubConn, grpcbalancer.SubConnState) {}
 
-// Close ends every connection, and waits for a flush that is under way.
-func (b *lb) Close() {
+// Close ends every connection, and waits for run.
+func (b *endpointSet) Close() {
 	b.mu.Lock()
 	b.closed = true
-	if b.pending != nil && b.pending.Stop() {
-		b.flushing.Done()
-	}
 	b.mu.Unlock()
-	b.flushing.Wait()
+	close(b.done)
+	<-b.stopped
 	for _, e := range b.endpoints {
-		e.balancer.Close()
+		e.close()
 	}
 }

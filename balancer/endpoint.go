@@ -1,10 +1,15 @@
 package balancer
 
 import (
+	"encoding/base64"
+	"fmt"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/balancer/pickfirst"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
 
@@ -15,16 +20,25 @@ import (
 // what was learnt by calling it. It lives as long as the instance has the same
 // addresses in the same channel, through every update of either.
 type Endpoint struct {
+	set      *endpointSet
 	instance atomic.Pointer[resolver.Instance]
 	child    atomic.Pointer[childState] // of its pick_first
 	inFlight atomic.Int64
+	done     func(grpcbalancer.DoneInfo) // made once, for the policies that track
 
-	addresses grpcresolver.Endpoint
-	balancer  grpcbalancer.Balancer            // its pick_first
-	done      func(info grpcbalancer.DoneInfo) // made once, for the policies that track
+	// Guarded by the set's mu.
+	update  int  // the last one that had it
+	joined  bool // it was to be connected, and is counted among the set's states
+	removed bool // it is no longer in the set
+	listed  bool // in the ready list
+	queued  bool // these three: see dials
+	urgent  bool
+	wave    int
 
-	listed  bool // in the ready list; guarded by the balancer's mu
-	removed bool // likewise: no longer in the resolver's set
+	mu        sync.Mutex             // held in calls of pick_first; guards what follows
+	addresses []grpcresolver.Address // written by UpdateClientConnState only
+	pickFirst grpcbalancer.Balancer  // nil until it connects for the first time
+	closed    bool
 }
 
 // childState is the last thing a pick_first said.
@@ -33,44 +47,132 @@ type childState struct {
 	picker grpcbalancer.Picker
 }
 
-// Instance returns what the registry says. It is never nil: for an endpoint of
-// another resolver it has the address as ID, and no more.
-func (e *Endpoint) Instance() *resolver.Instance { return e.instance.Load() }
+// unconnected is the state of an endpoint that has not begun to connect.
+var unconnected = childState{connectivity.Idle, nil}
 
-// InFlight returns how many calls this channel has under way to the instance,
-// if the policy was registered with TrackInFlight.
-func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
-
-func newEndpoint(ep grpcresolver.Endpoint, inst *resolver.Instance) *Endpoint {
-	e := &Endpoint{addresses: ep}
-	e.instance.Store(inst)
-	e.child.Store(&childState{connectivity.Idle, errPicker{grpcbalancer.ErrNoSubConnAvailable}})
+func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
+	e := &Endpoint{set: set, addresses: addresses}
+	e.child.Store(&unconnected)
 	e.done = func(grpcbalancer.DoneInfo) { e.inFlight.Add(-1) }
 	return e
 }
 
+// Instance returns what the registry says. It is never nil: for an endpoint of
+// another resolver it has the address as ID, the channel's target as Service,
+// and no more.
+func (e *Endpoint) Instance() *resolver.Instance { return e.instance.Load() }
+
+// InFlight returns how many calls this channel has under way to the instance,
+// if the policy was registered with TrackInFlight. A stream counts until it
+// ends.
+func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
+
 func (e *Endpoint) state() connectivity.State { return e.child.Load().state }
-
-// failed reports whether its connection has failed since it was last up.
-// pick_first stays there until it is up again.
-func (e *Endpoint) failed() bool { return e.state() == connectivity.TransientFailure }
-
-func (e *Endpoint) ready() bool { return e.state() == connectivity.Ready }
 
 func (e *Endpoint) draining() bool { return e.Instance().Draining }
 
-func (e *Endpoint) usable() bool { return e.ready() && !e.draining() }
+func (e *Endpoint) usable() bool { return e.state() == connectivity.Ready && !e.draining() }
 
-// addressKey tells endpoints apart. Their order does not matter to grpc either.
-func addressKey(ep grpcresolver.Endpoint) string {
-	if len(ep.Addresses) == 1 {
-		return ep.Addresses[0].Addr
+// send lets pick_first have the call. If the connection is gone, so is the
+// picker that sent the call here: grpc waits for the next.
+func (e *Endpoint) send(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	child := e.child.Load()
+	if child.state != connectivity.Ready {
+		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
-	addrs := make([]string, len(ep.Addresses))
-	for i, a := range ep.Addresses {
-		addrs[i] = a.Addr
+	result, err := child.picker.Pick(info)
+	if err == nil && e.set.builder.trackInFlight {
+		e.inFlight.Add(1)
+		result.Done = e.done // pick_first has none
 	}
-	return strings.Join(addrs, "\x00")
+	return result, err
+}
+
+// failure returns why there is no connection, or nil if there may be one. It
+// allocates: it is for calls that fail.
+func (e *Endpoint) failure() error {
+	child := e.child.Load()
+	if child.state != connectivity.TransientFailure {
+		return nil
+	}
+	_, err := child.picker.Pick(grpcbalancer.PickInfo{})
+	inst := e.Instance()
+	return fmt.Errorf("balancer: instance %s of %s at %s: %w", inst.ID, inst.Service, strings.Join(inst.Addrs, ", "), err)
+}
+
+// connect lets pick_first connect: for the first time, or again.
+func (e *Endpoint) connect() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case e.closed:
+	case e.pickFirst == nil:
+		e.pickFirst = grpcbalancer.Get(pickfirst.Name).Build(&childConn{e.set.cc, e}, e.set.opts)
+		e.updatePickFirst()
+	default:
+		e.pickFirst.ExitIdle()
+	}
+}
+
+// move tells pick_first that the addresses have changed in order, or in what
+// else is said of them.
+func (e *Endpoint) move(to []grpcresolver.Address) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.addresses = to
+	if e.pickFirst != nil && !e.closed {
+		e.updatePickFirst()
+	}
+}
+
+// updatePickFirst needs e.mu. With the health listener, pick_first is READY
+// when the server's health service says so, if the service config has a
+// healthCheckConfig; without it that would be ignored without a word.
+func (e *Endpoint) updatePickFirst() {
+	// What goes wrong comes as a state, too.
+	_ = e.pickFirst.UpdateClientConnState(grpcbalancer.ClientConnState{
+		ResolverState: pickfirst.EnableHealthListener(grpcresolver.State{
+			Endpoints: []grpcresolver.Endpoint{{Addresses: e.addresses}},
+		}),
+	})
+}
+
+func (e *Endpoint) close() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	if e.pickFirst != nil {
+		e.pickFirst.Close()
+	}
+}
+
+// childConn is the ClientConn of a pick_first.
+type childConn struct {
+	grpcbalancer.ClientConn
+
+	e *Endpoint
+}
+
+// UpdateState is called with pick_first's lock held.
+func (c *childConn) UpdateState(s grpcbalancer.State) { c.e.set.updateState(c.e, s) }
+
+// addressKey tells endpoints apart as grpc does: by their addresses in any
+// order.
+func addressKey(addresses []grpcresolver.Address) string {
+	if len(addresses) == 1 {
+		return addresses[0].Addr
+	}
+	key := make([]string, len(addresses))
+	for i, a := range addresses {
+		key[i] = base64.StdEncoding.EncodeToString([]byte(a.Addr))
+	}
+	slices.Sort(key)
+	return strings.Join(key, " ")
+}
+
+// sameAddress compares what a connection is made of.
+func sameAddress(a, b grpcresolver.Address) bool {
+	return a.Addr == b.Addr && a.ServerName == b.ServerName && a.Attributes.Equal(b.Attributes)
 }
 
 // instanceOf returns what a resolver says of an endpoint, or the little that
@@ -79,19 +181,9 @@ func instanceOf(ep grpcresolver.Endpoint, service string) *resolver.Instance {
 	if inst := resolver.InstanceOf(ep); inst != nil {
 		return inst
 	}
-	inst := &resolver.Instance{Service: service}
+	inst := &resolver.Instance{ID: ep.Addresses[0].Addr, Service: service}
 	for _, a := range ep.Addresses {
 		inst.Addrs = append(inst.Addrs, a.Addr)
 	}
-	if len(inst.Addrs) > 0 {
-		inst.ID = inst.Addrs[0]
-	}
 	return inst
-}
-
-// errPicker fails every pick alike.
-type errPicker struct{ err error }
-
-func (p errPicker) Pick(grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	return grpcbalancer.PickResult{}, p.err
 }

@@ -22,10 +22,11 @@ import (
 type fakeConn struct {
 	grpcbalancer.ClientConn
 
+	dialed chan *fakeSub // those that are to connect
+
 	mu      sync.Mutex
 	picker  grpcbalancer.Picker
 	pickers int
-	subs    []*fakeSub
 }
 
 func (c *fakeConn) UpdateState(s grpcbalancer.State) {
@@ -36,11 +37,7 @@ func (c *fakeConn) UpdateState(s grpcbalancer.State) {
 }
 
 func (c *fakeConn) NewSubConn(_ []grpcresolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
-	s := &fakeSub{listen: opts.StateListener}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.subs = append(c.subs, s)
-	return s, nil
+	return &fakeSub{dialed: c.dialed, listen: opts.StateListener}, nil
 }
 
 func (c *fakeConn) ResolveNow(grpcresolver.ResolveNowOptions) {}
@@ -55,11 +52,12 @@ func (c *fakeConn) latest() (grpcbalancer.Picker, int) {
 type fakeSub struct {
 	grpcbalancer.SubConn
 
+	dialed chan<- *fakeSub
 	listen func(grpcbalancer.SubConnState)
 	health func(grpcbalancer.SubConnState) // nil: nobody asked
 }
 
-func (s *fakeSub) Connect()                                                 {}
+func (s *fakeSub) Connect()                                                 { s.dialed <- s }
 func (s *fakeSub) Shutdown()                                                {}
 func (s *fakeSub) RegisterHealthListener(f func(grpcbalancer.SubConnState)) { s.health = f }
 
@@ -83,7 +81,7 @@ func fleet(n int) []*resolver.Instance {
 // bringUp builds a balancer and lets every connection come up, one by one.
 func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*fakeConn, grpcbalancer.Balancer, func([]*resolver.Instance)) {
 	t.Helper()
-	cc := &fakeConn{}
+	cc := &fakeConn{dialed: make(chan *fakeSub, len(insts))}
 	builder := grpcbalancer.Get(policy)
 	var cfg serviceconfig.LoadBalancingConfig
 	if parser, ok := builder.(grpcbalancer.ConfigParser); ok {
@@ -99,8 +97,8 @@ func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*
 		}
 	}
 	update(insts)
-	for _, s := range cc.subs {
-		s.up()
+	for range insts {
+		(<-cc.dialed).up()
 	}
 	return cc, b, update
 }

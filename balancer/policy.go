@@ -96,6 +96,18 @@ func (b *builder) ParseConfig(raw json.RawMessage) (serviceconfig.LoadBalancingC
 	return c, nil
 }
 
+// configOf returns what a service config says, or the policy's defaults.
+func (b *builder) configOf(parsed serviceconfig.LoadBalancingConfig) (*config, error) {
+	if c, ok := parsed.(*config); ok {
+		return c, nil
+	}
+	parsed, err := b.ParseConfig([]byte("{}"))
+	if err != nil {
+		return nil, err
+	}
+	return parsed.(*config), nil
+}
+
 // filterConfig is a Filter in JSON.
 type filterConfig struct {
 	Version *string           `json:"version"`
