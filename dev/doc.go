@@ -9,7 +9,7 @@
 //	…
 //	defer kafka.Close()
 //	registry, err := resolver.Open(etcd.URL())
-//	broker, err := pubsub.Open(kafka.URL())
+//	broker, err := pubsub.Open(kafka.URL() + "?auto_create=6") // topics are made by being used
 //
 // They listen on free ports of 127.0.0.1 and forget everything at Close. For a
 // place that clients of other processes know, and for data that are there

@@ -28,7 +28,8 @@ type Kafka struct {
 }
 
 // StartKafka starts the brokers, which are up when it returns; it does not
-// block. Topics are made by being used, and groups rebalance without delay. The
+// block. A client may have topics made by using them (auto_create in its URL),
+// and groups rebalance without delay. The
 // caller closes it, best after its clients.
 func StartKafka(ctx context.Context, opts ...Option) (*Kafka, error) {
 	o := newOptions(opts)

@@ -26,6 +26,7 @@ import (
 )
 
 func main() {
+	slog.SetLogLoggerLevel(slog.LevelWarn) // the story is told by this program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -55,8 +56,7 @@ func threeCalls(ctx context.Context, out io.Writer, registry resolver.Registry) 
 		fn := greeterv1micro.NewGreeterFunction(&greeter{id: id},
 			micro.WithRegistry(registry),
 			micro.WithAddress("127.0.0.1:0"),
-			micro.WithID(id),
-			micro.WithLogger(slog.New(slog.DiscardHandler)))
+			micro.WithID(id))
 		functions.Go(func() {
 			if err := fn.Run(ctx); err != nil {
 				log.Print(err)
@@ -106,8 +106,7 @@ func oneEvent(ctx context.Context, out io.Writer, registry resolver.Registry, br
 	}
 	fn := micro.NewFunction("welcome",
 		micro.WithRegistry(registry),
-		micro.WithAddress("127.0.0.1:0"),
-		micro.WithLogger(slog.New(slog.DiscardHandler)))
+		micro.WithAddress("127.0.0.1:0"))
 	micro.Subscribe(fn, greeterv1micro.GreetedTopic, broker, "welcome", func(context.Context, *greeterv1.Greeted) error {
 		fmt.Fprintln(out, "one event handled")
 		return nil
