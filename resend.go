@@ -30,7 +30,7 @@ func resendUnary(ctx context.Context, method string, req, reply any, cc *grpc.Cl
 		if !refused || !mayResend(ctx, n, opts) {
 			return err
 		}
-		ctx = balancer.WithAvoid(ctx, id)
+		ctx = balancer.WithAvoid(ctx, id) //nolint:fatcontext // at most maxResends deep, or as deep as the caller waits
 	}
 }
 

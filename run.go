@@ -69,7 +69,7 @@ func (s *Service) listen(ctx context.Context) (net.Listener, error) {
 		network, addr := "tcp", s.opts.address
 		if path, ok := strings.CutPrefix(addr, "unix:"); ok {
 			network, addr = "unix", strings.TrimPrefix(path, "//")
-			if err := removeStale(addr); err != nil {
+			if err := removeStale(ctx, addr); err != nil {
 				return nil, fmt.Errorf("micro: service %s: %w", s.name, err)
 			}
 		}
@@ -86,12 +86,13 @@ func (s *Service) listen(ctx context.Context) (net.Listener, error) {
 
 // removeStale removes the socket file that a killed process left behind, but
 // never one that somebody still answers on.
-func removeStale(path string) error {
+func removeStale(ctx context.Context, path string) error {
 	info, err := os.Stat(path)
 	if err != nil || info.Mode()&os.ModeSocket == 0 {
 		return nil //nolint:nilerr // nothing there, or not ours to remove: Listen says so
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+	dialer := net.Dialer{Timeout: time.Second}
+	if conn, err := dialer.DialContext(ctx, "unix", path); err == nil {
 		return errors.Join(fmt.Errorf("micro: another process serves on %s: choose another address with WithAddress", path), conn.Close())
 	}
 	return os.Remove(path)
@@ -123,7 +124,7 @@ func (s *Service) awaitReady(ctx context.Context, served <-chan error) error {
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, longest) {
 		err := s.opts.readyCheck(ctx)
 		if err == nil || ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // the end of ctx is no failure
 		}
 		s.opts.logger.Warn("micro: not ready", "service", s.name, "error", err, "retry", pause)
 		select {

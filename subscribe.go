@@ -3,6 +3,7 @@ package micro
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/grpc-micro/micro/pubsub"
 )
@@ -27,7 +28,7 @@ func Subscribe[T any](s *Service, t pubsub.Topic[T], b pubsub.Broker, group stri
 					return errTaken
 				}
 				return fn(ctx, v)
-			}, append(opts[:len(opts):len(opts)], pubsub.WithConcurrency(1), pubsub.WithLimit(1))...)
+			}, append(slices.Clip(opts), pubsub.WithConcurrency(1), pubsub.WithLimit(1))...)
 		})
 	})
 }

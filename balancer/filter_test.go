@@ -47,7 +47,7 @@ func TestFilters(t *testing.T) {
 		}
 		ctx := deadline(t)
 		for _, f := range test.filters {
-			ctx = balancer.WithFilter(ctx, f)
+			ctx = balancer.WithFilter(ctx, f) //nolint:fatcontext // a second filter is what is tested
 		}
 		for range 12 {
 			if err := ch.call(ctx); err != nil {

@@ -19,6 +19,6 @@ func init() {
 func roundRobin(ready []*Endpoint) Picker {
 	var next atomic.Uint32
 	next.Store(rand.Uint32()) //nolint:gosec // spreads load, hides nothing
-	n := uint32(len(ready))   //nolint:gosec // so many do not fit into a channel
+	n := uint32(len(ready))
 	return func(grpcbalancer.PickInfo) *Endpoint { return ready[next.Add(1)%n] }
 }

@@ -117,7 +117,7 @@ func reserve(ctx context.Context, addrs []string) ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		defer ln.Close()
+		defer func() { _ = ln.Close() }()
 		free[i] = ln.Addr().String()
 	}
 	return free, nil

@@ -51,7 +51,7 @@ func get(t testing.TB, c *clientv3.Client, key string) string {
 	if err != nil || len(res.Kvs) != 1 {
 		t.Fatalf("get %s: %v, %v", key, res, err)
 	}
-	return string(res.Kvs[0].Value)
+	return string(res.Kvs[0].GetValue())
 }
 
 // Watches and keepalives do not end by themselves, and etcd waits 7 s for them.
@@ -115,7 +115,7 @@ func TestEtcdAddress(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if urls := members.Members[0].ClientURLs; len(urls) != 1 || urls[0] != "http://"+addr {
+	if urls := members.Members[0].GetClientURLs(); len(urls) != 1 || urls[0] != "http://"+addr {
 		t.Errorf("it tells its clients to use %v, want http://%s", urls, addr)
 	}
 }

@@ -31,7 +31,7 @@ func ExampleStartEtcd() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(string(res.Kvs[0].Value))
+	fmt.Println(string(res.Kvs[0].GetValue()))
 	// Output: hello
 }
 

@@ -155,7 +155,7 @@ func TestKafkaFaults(t *testing.T) {
 	k.Cluster().ControlKey(kmsg.Metadata.Int16(), func(req kmsg.Request) (kmsg.Response, error, bool) {
 		res := req.ResponseKind().(*kmsg.MetadataResponse)
 		topic := kmsg.NewMetadataResponseTopic()
-		topic.Topic, topic.ErrorCode = kmsg.StringPtr("t"), kerr.TopicAuthorizationFailed.Code
+		topic.Topic, topic.ErrorCode = new("t"), kerr.TopicAuthorizationFailed.Code
 		res.Topics = append(res.Topics, topic)
 		return res, nil, true
 	})

@@ -34,7 +34,7 @@ func (c zapCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.Check
 }
 
 func (c zapCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	c.l.Log(context.Background(), slogLevel(e.Level), e.Message, attrs(fields)...)
+	c.l.Log(context.Background(), slogLevel(e.Level), e.Message, attrs(fields)...) //nolint:sloglint // the message is etcd's
 	return nil
 }
 
@@ -80,6 +80,6 @@ func (k kafkaLogger) Logf(level kfake.LogLevel, format string, args ...any) {
 	case kfake.LogLevelDebug, kfake.LogLevelNone:
 	}
 	if k.l.Enabled(context.Background(), to) {
-		k.l.Log(context.Background(), to, fmt.Sprintf(format, args...))
+		k.l.Log(context.Background(), to, fmt.Sprintf(format, args...)) //nolint:sloglint // the message is kfake's
 	}
 }

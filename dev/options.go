@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 )
@@ -60,7 +61,7 @@ func (o *options) checkEtcd() error {
 	}
 	switch {
 	case o.partitions != 0 || o.brokers != 0:
-		return fmt.Errorf("dev: start etcd: WithPartitions and WithBrokers are for StartKafka")
+		return errors.New("dev: start etcd: WithPartitions and WithBrokers are for StartKafka")
 	case o.nodes < 0:
 		return fmt.Errorf("dev: start etcd: WithNodes(%d): give at least 1", o.nodes)
 	case o.nodes > 1 && o.address != "":
@@ -93,7 +94,7 @@ func (o *options) checkKafka() error {
 	}
 	switch {
 	case o.nodes != 0:
-		return fmt.Errorf("dev: start kafka: WithNodes is for StartEtcd: use WithBrokers")
+		return errors.New("dev: start kafka: WithNodes is for StartEtcd: use WithBrokers")
 	case o.partitions < 0:
 		return fmt.Errorf("dev: start kafka: WithPartitions(%d): give at least 1", o.partitions)
 	case o.brokers < 0:

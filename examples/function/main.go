@@ -8,6 +8,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -28,28 +29,27 @@ import (
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the story is told by this program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := run(ctx, os.Stdout); err != nil {
+	err := run(ctx, os.Stdout)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
 func run(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	registry := resolver.NewMemory()
-	defer registry.Close()
 	broker := pubsub.NewMemory()
-	defer broker.Close(context.WithoutCancel(ctx))
-
-	if err := threeCalls(ctx, out, registry); err != nil {
-		return err
+	err := threeCalls(ctx, out, registry)
+	if err == nil {
+		err = oneEvent(ctx, out, registry, broker)
 	}
-	return oneEvent(ctx, out, registry, broker)
+	return errors.Join(err, broker.Close(context.WithoutCancel(ctx)), registry.Close())
 }
 
 // threeCalls serves three calls with three functions.
-func threeCalls(ctx context.Context, out io.Writer, registry resolver.Registry) error {
+func threeCalls(ctx context.Context, out io.Writer, registry resolver.Registry) (err error) {
 	var functions sync.WaitGroup
 	for n := range 3 {
 		id := fmt.Sprintf("function-%d", n+1)
@@ -69,7 +69,7 @@ func threeCalls(ctx context.Context, out io.Writer, registry resolver.Registry) 
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { err = errors.Join(err, client.Close()) }()
 	replies := make(chan string, 3)
 	var calls sync.WaitGroup
 	for _, name := range []string{"Ada", "Grace", "Barbara"} {

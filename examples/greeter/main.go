@@ -38,15 +38,16 @@ import (
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the story is told by this program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
-	defer cancel()
-	if err := run(ctx, os.Stdout); err != nil {
+	err := run(ctx, os.Stdout)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
 func run(ctx context.Context, out io.Writer) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	began := time.Now()
 	step := func(format string, args ...any) {
 		fmt.Fprintf(out, "%5.2fs  %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
@@ -111,12 +112,12 @@ func run(ctx context.Context, out io.Writer) (err error) {
 }
 
 // talk is the client's part.
-func talk(ctx context.Context, step func(string, ...any), registry resolver.Discovery) error {
+func talk(ctx context.Context, step func(string, ...any), registry resolver.Discovery) (err error) {
 	client, err := greeterv1micro.NewGreeterClient(registry, micro.Insecure())
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer closing(&err, client.Close)
 
 	// All three are found by the name in the .proto. Calls spread over them.
 	answers := map[string]int{}

@@ -38,15 +38,16 @@ var greeted = pubsub.NewTopic[greeterv1.Greeted]("plain.greeted",
 func main() {
 	slog.SetLogLoggerLevel(slog.LevelWarn) // the story is told by this program
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	if err := run(ctx, os.Stdout); err != nil {
+	err := run(ctx, os.Stdout)
+	stop()
+	if err != nil {
 		log.Fatal(err)
 	}
 }
 
 func run(ctx context.Context, out io.Writer) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
 	etcd, err := dev.StartEtcd(ctx)
 	if err != nil {
 		return err
