@@ -143,7 +143,7 @@ func TestWatchReportsSilence(t *testing.T) {
 		r := build(t, builder(d, resolver.WithLinger(0)), cc)
 		time.Sleep(2*time.Second - 1)
 		cc.expect(t)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		cc.expect(t, "resolver: no answer about svc for 2s…")
 		answer <- []*resolver.Instance{instance("a", "h:1")}
 		cc.expect(t, "[a]")
@@ -157,7 +157,7 @@ func TestWatchReportsFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var healthy atomic.Bool
-		d := &scripted{func(ctx context.Context, yield func([]*resolver.Instance, error) bool) {
+		d := &scripted{func(_ context.Context, yield func([]*resolver.Instance, error) bool) {
 			if healthy.Load() {
 				yield([]*resolver.Instance{instance("a", "h:1")}, nil)
 			}
@@ -251,7 +251,7 @@ func TestLinger(t *testing.T) {
 		if open.Load() != 1 {
 			t.Error("the watch ends before its linger")
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if open.Load() != 0 {
 			t.Error("the watch outlives its linger")
@@ -364,8 +364,7 @@ func TestClosedRegistry(t *testing.T) {
 type uncomparable struct {
 	*scripted
 
-	_ any
-	s []int
+	_ []int
 }
 
 func TestUncomparableDiscovery(t *testing.T) {

@@ -4,9 +4,20 @@
 //	…
 //	reg, err := resolver.Open("etcd://10.0.0.1:2379,10.0.0.2:2379/micro/services")
 //
-// or, with a client of one's own, for whatever a URL cannot say,
+// or, with a client of one's own, for whatever a URL cannot say (several IPv6
+// addresses, a certificate that is no file),
 //
 //	reg, err := etcd.New(client, etcd.WithTTL(20*time.Second))
+//
+// The parameters of a URL are
+//
+//	ttl=15s           how long a process that has died is still found
+//	timeout=5s        how long a call without a deadline waits for etcd
+//	tls=true          with ca=, cert=, key= (files in PEM) and server-name=
+//	user:password@    before the hosts: logs in
+//
+// From there on it is package resolver: an Announcer keeps a server in reg, and
+// grpc.WithResolvers(resolver.NewBuilder(reg)) makes a grpc client find it.
 //
 // # What is in etcd
 //

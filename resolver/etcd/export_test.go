@@ -1,7 +1,30 @@
 package etcd
 
+import (
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/grpc-micro/micro/resolver"
+)
+
 // The value is the contract with other programs, so it is fuzzed by itself.
 var (
 	Encode = encode
 	Decode = decode
 )
+
+// CompareEvery is what a test of a replaced store cannot wait for.
+func CompareEvery(d time.Duration) Option { return func(r *Registry) { r.compare = d } }
+
+// Viewer returns what a watch of insts does about one put, and how many
+// instances it then has. The insts must be sorted by ID.
+func Viewer(insts []*resolver.Instance) func(id, value string) (int, error) {
+	v := &view{r: &Registry{}, dir: "p/svc/", service: "svc", instances: insts}
+	return func(id, value string) (int, error) {
+		ev := &clientv3.Event{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte(v.dir + id), Value: []byte(value)}}
+		_, err := v.take(clientv3.WatchResponse{Events: []*clientv3.Event{ev}}, true, nil)
+		return len(v.instances), err
+	}
+}

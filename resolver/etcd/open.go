@@ -5,83 +5,46 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 
 	"github.com/grpc-micro/micro/resolver"
 )
 
 const (
-	dialTimeout      = 5 * time.Second
 	keepAliveTime    = 10 * time.Second // a peer that is dead without having said so is noticed in this and
 	keepAliveTimeout = 5 * time.Second  // this
+
+	// connectDelay is the longest between attempts to connect. grpc's own is two
+	// minutes, for which every service would stay unknown once etcd is back.
+	connectDelay = 3 * time.Second
 )
 
 func init() { resolver.RegisterScheme("etcd", open) }
 
-// open reads etcd://user:password@h1:2379,h2:2379/prefix with the parameters
-// ttl (a duration), tls (true), ca, cert, key (files) and server-name. With a
-// user it asks etcd for a token at once, and fails within 5 s if it gets none.
+// open makes a registry with a client of its own. With a user it asks etcd for a
+// token at once, and fails if it gets none within the timeout.
 func open(u *url.URL) (resolver.Registry, error) {
-	cfg := clientv3.Config{
-		DialTimeout:          dialTimeout,
-		DialKeepAliveTime:    keepAliveTime,
-		DialKeepAliveTimeout: keepAliveTimeout,
-		Logger:               zap.NewNop(), // what matters comes back as an error
-	}
-	var opts []Option
-	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
-		opts = append(opts, WithPrefix(prefix))
-	}
-	var err error
-	if cfg.Endpoints, err = hosts(u.Host); err != nil {
+	s, err := parse(u)
+	if err != nil {
 		return nil, err
 	}
-	if u.User != nil {
-		cfg.Username = u.User.Username()
-		cfg.Password, _ = u.User.Password()
-	}
-	files := map[string]string{}
-	secure := false
-	for name, values := range u.Query() {
-		value := values[len(values)-1]
-		switch name {
-		case "ttl":
-			ttl, err := time.ParseDuration(value)
-			if err != nil {
-				return nil, fmt.Errorf("parameter ttl: write a duration such as 15s: %w", err)
-			}
-			opts = append(opts, WithTTL(ttl))
-		case "tls":
-			if value != "true" {
-				return nil, fmt.Errorf("parameter tls is %q: write tls=true, or leave it out", value)
-			}
-			secure = true
-		case "ca", "cert", "key", "server-name":
-			files[name] = value
-		default:
-			return nil, fmt.Errorf("unknown parameter %q: known are ttl, tls, ca, cert, key and server-name", name)
-		}
-	}
-	if !secure && len(files) > 0 {
-		return nil, errors.New("ca, cert, key and server-name go with tls=true")
-	}
-	if secure {
-		if cfg.TLS, err = tlsConfig(files); err != nil {
-			return nil, err
-		}
-	}
-	client, err := clientv3.New(cfg)
+	client, err := clientv3.New(s.client)
 	if err != nil {
-		return nil, fmt.Errorf("etcd at %s: %w", u.Host, err)
+		return nil, fmt.Errorf("etcd at %s did not let %q log in within %v: is it running, and reachable from here? %w",
+			u.Host, s.client.Username, s.client.DialTimeout, err)
 	}
-	r, err := New(client, opts...)
+	r, err := New(client, s.registry...)
 	if err != nil {
 		return nil, errors.Join(err, client.Close())
 	}
@@ -89,12 +52,88 @@ func open(u *url.URL) (resolver.Registry, error) {
 	return r, nil
 }
 
+// settings are what a URL says.
+type settings struct {
+	client   clientv3.Config
+	registry []Option
+	tls      map[string]string // what tls=true goes with, by parameter
+}
+
+func parse(u *url.URL) (*settings, error) {
+	s := &settings{tls: make(map[string]string), client: clientv3.Config{
+		DialTimeout:          defaultTimeout,
+		DialKeepAliveTime:    keepAliveTime,
+		DialKeepAliveTimeout: keepAliveTimeout,
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: connectDelay},
+			MinConnectTimeout: defaultTimeout,
+		})},
+		Logger: zap.NewNop(), // what matters comes back as an error
+	}}
+	var err error
+	if s.client.Endpoints, err = hosts(u.Host); err != nil {
+		return nil, err
+	}
+	if u.Fragment != "" {
+		return nil, fmt.Errorf("#%s: a registry has no fragment", u.Fragment)
+	}
+	if prefix := strings.Trim(u.Path, "/"); prefix != "" {
+		s.registry = append(s.registry, WithPrefix(prefix))
+	}
+	if u.User != nil {
+		s.client.Username = u.User.Username()
+		s.client.Password, _ = u.User.Password()
+		if s.client.Username == "" || s.client.Password == "" {
+			return nil, errors.New("write user:password@, or neither")
+		}
+	}
+	values, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, fmt.Errorf("parameters: %w", err)
+	}
+	secure := false
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if len(values[name]) > 1 {
+			return nil, fmt.Errorf("parameter %s is there %d times: write it once", name, len(values[name]))
+		}
+		switch value := values[name][0]; name {
+		case "ttl", "timeout":
+			d, err := time.ParseDuration(value)
+			if err != nil || d <= 0 {
+				return nil, fmt.Errorf("parameter %s is %q: write a duration such as 15s", name, value)
+			}
+			if name == "ttl" {
+				s.registry = append(s.registry, WithTTL(d))
+				continue
+			}
+			s.registry = append(s.registry, WithTimeout(d))
+			s.client.DialTimeout = d
+		case "tls":
+			if value != "true" {
+				return nil, fmt.Errorf("parameter tls is %q: write tls=true, or leave it out", value)
+			}
+			secure = true
+		case "ca", "cert", "key", "server-name":
+			s.tls[name] = value
+		default:
+			return nil, fmt.Errorf("unknown parameter %q: known are ca, cert, key, server-name, timeout, tls and ttl", name)
+		}
+	}
+	switch {
+	case secure:
+		s.client.TLS, err = tlsConfig(s.tls)
+	case len(s.tls) > 0:
+		err = errors.New("parameters ca, cert, key and server-name go with tls=true")
+	}
+	return s, err
+}
+
 // hosts takes the list apart that a URL has as one host.
 func hosts(list string) ([]string, error) {
 	endpoints := strings.Split(list, ",")
 	for i, host := range endpoints {
-		if host == "" {
-			return nil, errors.New("write etcd://host:port, several with commas in between")
+		if host == "" || host[0] == ':' {
+			return nil, fmt.Errorf("%q has an empty host: write etcd://host:port, several with commas in between", list)
 		}
 		if _, _, err := net.SplitHostPort(host); err != nil {
 			endpoints[i] = net.JoinHostPort(strings.Trim(host, "[]"), "2379")
@@ -106,7 +145,7 @@ func hosts(list string) ([]string, error) {
 func tlsConfig(files map[string]string) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: files["server-name"]}
 	if file := files["ca"]; file != "" {
-		pem, err := os.ReadFile(file)
+		pem, err := os.ReadFile(file) //nolint:gosec // whoever writes the URL chooses the file
 		if err != nil {
 			return nil, fmt.Errorf("parameter ca: %w", err)
 		}
@@ -116,7 +155,7 @@ func tlsConfig(files map[string]string) (*tls.Config, error) {
 		}
 	}
 	if (files["cert"] == "") != (files["key"] == "") {
-		return nil, errors.New("cert and key go together")
+		return nil, errors.New("parameters cert and key go together")
 	}
 	if files["cert"] != "" {
 		cert, err := tls.LoadX509KeyPair(files["cert"], files["key"])

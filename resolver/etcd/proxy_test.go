@@ -1,33 +1,40 @@
 package etcd_test
 
 import (
-	"io"
 	"net"
 	"sync"
 	"testing"
+	"time"
 )
 
-// proxy stands between a client and etcd, and can be cut.
+// proxy stands between a client and etcd. It can cut the connections, fall
+// silent as a network does that loses every packet, be slow, and be moved to
+// another etcd.
 type proxy struct {
-	lis    net.Listener
-	server string
-	tasks  sync.WaitGroup
+	lis   net.Listener
+	tasks sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	conns []net.Conn
-	down  bool
+	mu     sync.Mutex // guards what follows
+	target string
+	conns  []net.Conn
+	down   bool
+	delay  time.Duration // of each read
+	open   chan struct{} // closed while data pass
 }
 
-func newProxy(t testing.TB, server string) *proxy {
+// newProxy returns one to an etcd, until the test ends.
+func newProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{lis: lis, server: server}
+	p := &proxy{lis: lis, target: target, open: make(chan struct{})}
+	close(p.open)
 	p.tasks.Go(p.accept)
 	t.Cleanup(func() {
-		_ = lis.Close()
+		_ = p.lis.Close()
+		p.heal()
 		p.cut()
 		p.tasks.Wait()
 	})
@@ -42,7 +49,10 @@ func (p *proxy) accept() {
 		if err != nil {
 			return
 		}
-		out, err := net.Dial("tcp", p.server)
+		p.mu.Lock()
+		target := p.target
+		p.mu.Unlock()
+		out, err := net.Dial("tcp", target)
 		if err != nil || !p.keep(in, out) {
 			_ = in.Close()
 			if out != nil {
@@ -50,8 +60,8 @@ func (p *proxy) accept() {
 			}
 			continue
 		}
-		p.tasks.Go(func() { _, _ = io.Copy(in, out); _ = in.Close() })
-		p.tasks.Go(func() { _, _ = io.Copy(out, in); _ = out.Close() })
+		p.tasks.Go(func() { p.pass(in, out) })
+		p.tasks.Go(func() { p.pass(out, in) })
 	}
 }
 
@@ -65,6 +75,24 @@ func (p *proxy) keep(conns ...net.Conn) bool {
 	return true
 }
 
+func (p *proxy) pass(to, from net.Conn) {
+	defer to.Close()
+	buf := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buf)
+		p.mu.Lock()
+		open, delay := p.open, p.delay
+		p.mu.Unlock()
+		<-open
+		if delay > 0 {
+			<-time.After(delay)
+		}
+		if _, writeErr := to.Write(buf[:n]); err != nil || writeErr != nil {
+			return
+		}
+	}
+}
+
 // cut ends every connection, and each new one at once.
 func (p *proxy) cut() {
 	p.mu.Lock()
@@ -76,8 +104,37 @@ func (p *proxy) cut() {
 	p.conns = nil
 }
 
+// mute lets nothing through, and keeps the connections.
+func (p *proxy) mute() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.open = make(chan struct{})
+}
+
+// slow holds up each packet.
+func (p *proxy) slow(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
+}
+
+// heal ends cut, mute and slow.
 func (p *proxy) heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.down = false
+	p.down, p.delay = false, 0
+	select {
+	case <-p.open:
+	default:
+		close(p.open)
+	}
+}
+
+// move cuts the connections and leads new ones to another etcd.
+func (p *proxy) move(target string) {
+	p.cut()
+	p.mu.Lock()
+	p.target = target
+	p.mu.Unlock()
+	p.heal()
 }

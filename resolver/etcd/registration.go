@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -15,34 +14,37 @@ import (
 	"github.com/grpc-micro/micro/resolver"
 )
 
-// lookAgain is how long to wait before looking again at keys that could not be
+// lookAgain is how long to wait before looking again at a key that could not be
 // watched.
 const lookAgain = time.Second
 
-type entry struct{ key, value string }
+// entry is one instance in etcd.
+type entry struct {
+	key, value string
+	written    int64 // the revision of Register's put
+}
 
 // registration is the keys that one Register call put, and their lease.
 type registration struct {
 	r       *Registry
 	lease   clientv3.LeaseID
-	entries []entry // only the keys are of use after put
-	written int64   // revision of put
+	entries []entry // their values are those of Register
 
-	ctx    context.Context // ends with Deregister, or with the registry
+	ctx    context.Context // ends with Deregister, with a loss, or with the registry
 	cancel context.CancelFunc
-	tasks  sync.WaitGroup
 	lost   chan struct{}
-	lose   func() // closes lost, once
 
-	leaving atomic.Bool // Deregister has begun, which is no loss
-	mu      sync.Mutex // serializes Deregister
-	revoked bool       // guarded by mu
+	mu      sync.Mutex // guards what follows
+	leaving bool       // Deregister has begun, after which nothing is a loss
+	gone    bool       // lost is closed
+
+	revoking sync.Mutex // held by a Deregister that asks etcd
+	revoked  bool       // guarded by revoking
 }
 
 func newRegistration(r *Registry, lease clientv3.LeaseID, entries []entry) *registration {
 	g := &registration{r: r, lease: lease, entries: entries, lost: make(chan struct{})}
 	g.ctx, g.cancel = context.WithCancel(r.ctx)
-	g.lose = sync.OnceFunc(func() { close(g.lost) })
 	return g
 }
 
@@ -58,57 +60,45 @@ func (g *registration) put(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		g.written = res.Header.Revision
+		for i := range chunk {
+			chunk[i].written = res.Header.GetRevision()
+		}
 	}
 	return nil
 }
 
-// start renews the lease and watches the keys, until Deregister or the end of
-// the registry.
+// start renews the lease and watches the keys, until Deregister, a loss or the
+// end of the registry. It needs a call to have begun.
 func (g *registration) start() error {
 	renewals, err := g.r.client.KeepAlive(g.ctx, g.lease)
 	if err != nil {
 		return err
 	}
-	g.spawn(func() {
+	g.r.tasks.Go(func() {
 		for range renewals { //nolint:revive // that they come is all there is to know
 		}
-		if !g.leaving.Load() {
-			g.lose()
-		}
+		g.lose()
 	})
 	for _, e := range g.entries {
-		g.spawn(func() { g.guard(e.key) })
+		g.r.tasks.Go(func() { g.guard(e) })
 	}
 	return nil
 }
 
-// spawn runs a task that both Deregister and Close wait for.
-func (g *registration) spawn(task func()) {
-	g.tasks.Add(1)
-	g.r.tasks.Go(func() {
-		defer g.tasks.Done()
-		task()
-	})
-}
-
-// guard sees when somebody else deletes the key. That it is taken over by a put
-// is not a loss: it is how a new process takes the name of an old one that is
-// about to go.
-func (g *registration) guard(key string) {
-	from := g.written + 1
-	for g.ctx.Err() == nil {
+// guard sees when a key is deleted: by hand, or because whoever had taken it over
+// has gone. That it is taken over is not a loss: it is how a new process takes
+// the name of an old one that is about to go, and if both fought for it, neither
+// would be found for long.
+func (g *registration) guard(e entry) {
+	for from := e.written + 1; g.ctx.Err() == nil; {
 		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(g.ctx))
-		watch := g.r.client.Watch(ctx, key, clientv3.WithRev(from), clientv3.WithFilterPut(), clientv3.WithPrevKV())
-		for res := range watch {
-			for _, ev := range res.Events {
-				if ev.PrevKv == nil || clientv3.LeaseID(ev.PrevKv.Lease) == g.lease {
-					g.lose()
-				}
+		for res := range g.r.client.Watch(ctx, e.key, clientv3.WithRev(from), clientv3.WithFilterPut()) {
+			if len(res.Events) > 0 {
+				g.lose()
 			}
 		}
 		cancel()
-		from = g.look(key, from)
+		from = g.look(e.key, from)
 	}
 }
 
@@ -116,20 +106,33 @@ func (g *registration) guard(key string) {
 // where to watch from.
 func (g *registration) look(key string, from int64) int64 {
 	for {
-		ctx, cancel := bounded(g.ctx)
-		res, err := g.r.client.Get(ctx, key)
-		cancel()
-		if err == nil {
-			if len(res.Kvs) == 0 && g.ctx.Err() == nil {
-				g.lose()
-			}
-			return res.Header.Revision + 1
-		}
 		select {
 		case <-g.ctx.Done():
 			return from
 		case <-time.After(lookAgain):
 		}
+		ctx, cancel := context.WithTimeout(g.ctx, g.r.timeout)
+		res, err := g.r.client.Get(ctx, key, clientv3.WithKeysOnly())
+		cancel()
+		if err != nil {
+			continue
+		}
+		if len(res.Kvs) == 0 {
+			g.lose()
+		}
+		return res.Header.GetRevision() + 1
+	}
+}
+
+// lose closes lost, and lets the lease end: whoever registers again does so on
+// another one, and nobody would revoke this.
+func (g *registration) lose() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cancel()
+	if !g.leaving && !g.gone {
+		g.gone = true
+		close(g.lost)
 	}
 }
 
@@ -138,37 +141,40 @@ func (g *registration) Lost() <-chan struct{} { return g.lost }
 // Update implements resolver.Registration: each key is changed only while it
 // hangs on this registration's lease.
 func (g *registration) Update(ctx context.Context, insts ...*resolver.Instance) error {
-	entries, err := g.r.puts(insts)
+	entries, err := g.r.entries(insts)
 	if err != nil {
 		return err
 	}
 	if err := g.sameKeys(entries); err != nil {
 		return err
 	}
-	if g.r.ctx.Err() != nil {
-		return resolver.ErrClosed
+	call, err := g.r.begin(ctx, "update "+describe(insts))
+	if err != nil {
+		return err
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
+	defer call.end()
+	if g.ctx.Err() != nil {
+		return fmt.Errorf("etcd: %s: it was deregistered, or its lease or a key is gone: register again", call.what)
+	}
 	var taken []string
-	for chunk := range slices.Chunk(entries, maxOps-1) { // a nested transaction counts on top
+	for chunk := range slices.Chunk(entries, maxOps-1) { // the operation of a nested transaction counts on top
 		ops := make([]clientv3.Op, len(chunk))
 		for i, e := range chunk {
 			mine := clientv3.Compare(clientv3.LeaseValue(e.key), "=", g.lease)
 			ops[i] = clientv3.OpTxn([]clientv3.Cmp{mine}, []clientv3.Op{clientv3.OpPut(e.key, e.value, clientv3.WithLease(g.lease))}, nil)
 		}
-		res, err := g.r.client.Txn(ctx).Then(ops...).Commit()
+		res, err := g.r.client.Txn(call.ctx).Then(ops...).Commit()
 		if err != nil {
-			return g.r.explain(ctx, "update "+insts[0].Service, err)
+			return call.failed(err)
 		}
 		for i, one := range res.Responses {
-			if !one.GetResponseTxn().Succeeded {
+			if !one.GetResponseTxn().GetSucceeded() {
 				taken = append(taken, chunk[i].key)
 			}
 		}
 	}
 	if taken != nil {
-		return fmt.Errorf("etcd: update: the lease of %v has ended, or another process has taken it over: register again", taken)
+		return fmt.Errorf("etcd: %s: another process has taken over, or deleted, %v: register again", call.what, taken)
 	}
 	return nil
 }
@@ -178,40 +184,70 @@ func (g *registration) sameKeys(entries []entry) error {
 	if len(entries) != len(g.entries) {
 		return fmt.Errorf("etcd: update with %d instances of a registration of %d: pass each of them", len(entries), len(g.entries))
 	}
+	mine := make(map[string]bool, len(g.entries))
+	for _, e := range g.entries {
+		mine[e.key] = true
+	}
 	for _, e := range entries {
-		if !slices.ContainsFunc(g.entries, func(mine entry) bool { return mine.key == e.key }) {
+		if !mine[e.key] {
 			return fmt.Errorf("etcd: update: %s is not part of this registration: register it", e.key)
 		}
 	}
 	return nil
 }
 
-// Deregister implements resolver.Registration.
+// Deregister implements resolver.Registration. It blocks on etcd: for at most
+// 5 s, if ctx has no deadline. If it fails, the keys go when the lease ends;
+// calling it again tries again.
 func (g *registration) Deregister(ctx context.Context) error {
 	g.mu.Lock()
-	defer g.mu.Unlock()
+	g.leaving = true
+	g.cancel()
+	g.mu.Unlock()
+
+	g.revoking.Lock()
+	defer g.revoking.Unlock()
 	if g.revoked {
 		return nil
 	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	if err := g.revoke(ctx); err != nil {
-		return g.r.explain(ctx, "deregister "+g.entries[0].key, err)
+	call, err := g.r.begin(ctx, "deregister "+g.entries[0].key)
+	if err != nil {
+		return nil // Close has lost it, and with the lease it goes
+	}
+	defer call.end()
+	if err := g.revoke(call.ctx); err != nil {
+		return call.failed(err)
 	}
 	g.revoked = true
 	return nil
 }
 
-// revoke ends the lease, and with it whatever still hangs on it.
+// revoke ends the lease, and with it whatever still hangs on it: this is what
+// fences a delete.
 func (g *registration) revoke(ctx context.Context) error {
-	g.leaving.Store(true)
-	g.cancel()
-	g.tasks.Wait()
-	ctx, cancel := bounded(ctx)
-	defer cancel()
 	_, err := g.r.client.Revoke(ctx, g.lease)
 	if errors.Is(err, rpctypes.ErrLeaseNotFound) {
 		return nil // it has ended by itself
 	}
 	return err
+}
+
+// undo takes back what a Register that failed has put. It goes on when ctx ends,
+// which may be why Register failed, and needs a call to have begun.
+func (g *registration) undo(ctx context.Context) error {
+	g.cancel()
+	done := make(chan error, 1)
+	g.r.tasks.Go(func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), g.r.timeout)
+		defer cancel()
+		done <- g.revoke(ctx)
+	})
+	select {
+	case err := <-done:
+		if err != nil {
+			return fmt.Errorf("etcd: what was registered goes in %v, because it could not be taken back: %w", g.r.ttl, err)
+		}
+	case <-ctx.Done():
+	}
+	return nil
 }

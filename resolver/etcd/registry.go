@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -19,15 +18,13 @@ import (
 )
 
 const (
-	defaultPrefix = "micro/services"
+	defaultPrefix  = "micro/services"
+	defaultTimeout = 5 * time.Second
 
 	// An etcd election takes a second or two, in which nothing is renewed; the
 	// client then backs off. A lease that ends earlier than that takes a healthy
 	// service away.
 	defaultTTL = 15 * time.Second
-
-	// callTimeout bounds a call whose ctx has no deadline.
-	callTimeout = 5 * time.Second
 
 	// maxOps is etcd's default limit of operations in a transaction.
 	maxOps = 128
@@ -45,30 +42,41 @@ func WithPrefix(prefix string) Option { return func(r *Registry) { r.prefix = pr
 // Below 5 s a change of etcd's leader is enough to lose a registration.
 func WithTTL(ttl time.Duration) Option { return func(r *Registry) { r.ttl = ttl } }
 
+// WithTimeout sets how long a call whose ctx has no deadline waits for etcd. The
+// default is 5 s.
+func WithTimeout(d time.Duration) Option { return func(r *Registry) { r.timeout = d } }
+
 // WithLogger sets where to log values that cannot be read. The default is
 // slog.Default().
 func WithLogger(logger *slog.Logger) Option { return func(r *Registry) { r.logger = logger } }
 
 // Registry is a registry on etcd. Its methods are safe for concurrent use.
 type Registry struct {
-	client     *clientv3.Client
-	closer     func() error // of a client of our own
-	prefix     string
-	ttl        time.Duration
-	logger     *slog.Logger
-	unreadable atomic.Int64
+	client  *clientv3.Client
+	closer  func() error // of a client of our own
+	prefix  string
+	ttl     time.Duration
+	timeout time.Duration
+	compare time.Duration // compareEvery, but for tests
+	logger  *slog.Logger
+	skipped skipped
 
 	ctx    context.Context // ends with Close; of what outlives a call
 	cancel context.CancelFunc
+	mu     sync.Mutex // between Close and those that add to tasks
 	tasks  sync.WaitGroup
+	close  func() error
 }
 
 var _ resolver.Registry = (*Registry)(nil)
 
 // New returns a registry on client, which stays the caller's to close, after
-// the registry.
+// the registry. It does not wait for etcd.
 func New(client *clientv3.Client, opts ...Option) (*Registry, error) {
-	r := &Registry{client: client, prefix: defaultPrefix, ttl: defaultTTL, logger: slog.Default()}
+	r := &Registry{
+		client: client, closer: func() error { return nil },
+		prefix: defaultPrefix, ttl: defaultTTL, timeout: defaultTimeout, compare: compareEvery, logger: slog.Default(),
+	}
 	for _, opt := range opts {
 		opt(r)
 	}
@@ -79,10 +87,13 @@ func New(client *clientv3.Client, opts ...Option) (*Registry, error) {
 		return nil, fmt.Errorf("etcd: prefix %q: write it like %s, without a slash at either end", r.prefix, defaultPrefix)
 	case r.ttl < time.Second:
 		return nil, fmt.Errorf("etcd: TTL %v: give at least 1s", r.ttl)
+	case r.timeout <= 0:
+		return nil, fmt.Errorf("etcd: timeout %v: give one such as %v", r.timeout, defaultTimeout)
 	case r.logger == nil:
 		return nil, errors.New("etcd: WithLogger(nil): leave the option out for slog.Default()")
 	}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
+	r.close = sync.OnceValue(r.stop)
 	return r, nil
 }
 
@@ -97,8 +108,9 @@ func (r *Registry) Endpoints() []string {
 	return endpoints
 }
 
-// Unreadable returns how many values could not be read so far.
-func (r *Registry) Unreadable() int64 { return r.unreadable.Load() }
+// Unreadable returns how many values were skipped so far because they could not
+// be read as an instance. A value that is seen again counts once.
+func (r *Registry) Unreadable() int64 { return r.skipped.total() }
 
 // key of an instance; the slash keeps foo from matching foobar.
 func (r *Registry) key(service, id string) string { return r.dir(service) + id }
@@ -108,31 +120,31 @@ func (r *Registry) dir(service string) string { return r.prefix + "/" + service 
 // Register implements resolver.Registrar. It blocks on etcd: for at most 5 s, if
 // ctx has no deadline.
 func (r *Registry) Register(ctx context.Context, insts ...*resolver.Instance) (resolver.Registration, error) {
-	puts, err := r.puts(insts)
+	entries, err := r.entries(insts)
 	if err != nil {
 		return nil, err
 	}
-	if r.ctx.Err() != nil {
-		return nil, resolver.ErrClosed
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	lease, err := r.client.Grant(ctx, int64(math.Ceil(r.ttl.Seconds())))
+	call, err := r.begin(ctx, "register "+describe(insts))
 	if err != nil {
-		return nil, r.explain(ctx, "register "+insts[0].Service, err)
+		return nil, err
 	}
-	g := newRegistration(r, lease.ID, puts)
-	if err := g.put(ctx); err != nil {
-		return nil, errors.Join(r.explain(ctx, "register "+insts[0].Service, err), g.revoke(context.WithoutCancel(ctx)))
+	defer call.end()
+	lease, err := r.client.Grant(call.ctx, int64(math.Ceil(r.ttl.Seconds())))
+	if err != nil {
+		return nil, call.failed(err)
 	}
-	if err := g.start(); err != nil {
-		return nil, errors.Join(r.explain(ctx, "register "+insts[0].Service, err), g.revoke(context.WithoutCancel(ctx)))
+	g := newRegistration(r, lease.ID, entries)
+	if err = g.put(call.ctx); err == nil {
+		err = g.start()
+	}
+	if err != nil {
+		return nil, errors.Join(call.failed(err), g.undo(call.ctx))
 	}
 	return g, nil
 }
 
-// puts returns what to write, in the order of insts.
-func (r *Registry) puts(insts []*resolver.Instance) ([]entry, error) {
+// entries returns what to write, in the order of insts.
+func (r *Registry) entries(insts []*resolver.Instance) ([]entry, error) {
 	if err := resolver.ValidateInstances(insts...); err != nil {
 		return nil, err
 	}
@@ -142,27 +154,37 @@ func (r *Registry) puts(insts []*resolver.Instance) ([]entry, error) {
 		if err != nil {
 			return nil, err
 		}
-		entries[i] = entry{r.key(inst.Service, inst.ID), value}
+		entries[i] = entry{key: r.key(inst.Service, inst.ID), value: value}
 	}
 	return entries, nil
+}
+
+// describe names what is registered together, which is one process under its
+// several names, as a rule.
+func describe(insts []*resolver.Instance) string {
+	text := insts[0].ID + " of " + insts[0].Service
+	if more := len(insts) - 1; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
 }
 
 // Services implements resolver.Registry. It blocks on etcd: for at most 5 s, if
 // ctx has no deadline.
 func (r *Registry) Services(ctx context.Context) ([]string, error) {
-	if r.ctx.Err() != nil {
-		return nil, resolver.ErrClosed
-	}
-	ctx, cancel := bounded(ctx)
-	defer cancel()
-	res, err := r.client.Get(ctx, r.prefix+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	call, err := r.begin(ctx, "list services")
 	if err != nil {
-		return nil, r.explain(ctx, "list services", err)
+		return nil, err
+	}
+	defer call.end()
+	res, err := r.client.Get(call.ctx, r.prefix+"/", clientv3.WithPrefix(), clientv3.WithKeysOnly())
+	if err != nil {
+		return nil, call.failed(err)
 	}
 	var names []string
 	for _, kv := range res.Kvs { // in the order of the keys
-		name, _, ok := strings.Cut(strings.TrimPrefix(string(kv.Key), r.prefix+"/"), "/")
-		if ok && resolver.ValidateService(name) == nil {
+		name, id, ok := strings.Cut(strings.TrimPrefix(string(kv.GetKey()), r.prefix+"/"), "/")
+		if ok && id != "" && resolver.ValidateService(name) == nil {
 			names = append(names, name)
 		}
 	}
@@ -170,32 +192,16 @@ func (r *Registry) Services(ctx context.Context) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-// Close implements resolver.Registry: it ends watches and renewals, and waits
-// for them.
-func (r *Registry) Close() error {
-	if r.ctx.Err() != nil {
-		return nil
-	}
+// Close implements resolver.Registry: it ends watches, calls and renewals, and
+// waits for all but the watches, which are their callers'. It blocks for a
+// moment, or, when etcd is away while something is being registered, for the
+// timeout.
+func (r *Registry) Close() error { return r.close() }
+
+func (r *Registry) stop() error {
+	r.mu.Lock()
 	r.cancel()
+	r.mu.Unlock()
 	r.tasks.Wait()
-	if r.closer != nil {
-		return r.closer()
-	}
-	return nil
-}
-
-// bounded gives a call a deadline if it has none.
-func bounded(ctx context.Context) (context.Context, context.CancelFunc) {
-	if _, ok := ctx.Deadline(); ok {
-		return context.WithCancel(ctx)
-	}
-	return context.WithTimeout(ctx, callTimeout)
-}
-
-// explain says where etcd should be, when it did not answer.
-func (r *Registry) explain(ctx context.Context, what string, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("etcd: %s: no answer from etcd at %s: is it running, and reachable from here? %w", what, strings.Join(r.Endpoints(), ","), err)
-	}
-	return fmt.Errorf("etcd: %s: %w", what, err)
+	return r.closer()
 }

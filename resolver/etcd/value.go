@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/grpc-micro/micro/resolver"
 )
@@ -11,9 +12,9 @@ import (
 // value is what etcd's gRPC naming client writes and reads: its internal
 // update, of which 0 adds an address.
 type value struct {
-	Op       int
-	Addr     string
-	Metadata json.RawMessage `json:",omitempty"`
+	Op       int             `json:"Op"`
+	Addr     string          `json:"Addr"`
+	Metadata json.RawMessage `json:"Metadata,omitempty"`
 }
 
 // metadata is our part of it. Service and ID are in the key.
@@ -44,9 +45,12 @@ func encode(inst *resolver.Instance) (string, error) {
 // decode reads a value. Metadata that is no object is somebody else's, and
 // takes nothing from the address.
 func decode(service, id string, data []byte) (*resolver.Instance, error) {
+	if id == "" || strings.Contains(id, "/") {
+		return nil, fmt.Errorf("the key ends in %q, which is no ID", id)
+	}
 	var v value
 	if err := json.Unmarshal(data, &v); err != nil {
-		return nil, fmt.Errorf("no instance in JSON: %w", err)
+		return nil, fmt.Errorf("the value is no instance in JSON: %w", err)
 	}
 	if v.Op != 0 {
 		return nil, fmt.Errorf("operation %d, want 0", v.Op)
@@ -64,5 +68,12 @@ func decode(service, id string, data []byte) (*resolver.Instance, error) {
 		ID: id, Service: service, Version: m.Version, Zone: m.Zone,
 		Addrs: append([]string{v.Addr}, m.More...), Weight: m.Weight, Labels: m.Labels, Draining: m.Draining,
 	}
-	return inst, inst.Validate()
+	// Other programs name keys as they like: etcd's own examples end them in the
+	// address, which could not be registered here, and serves as well as any.
+	checked := *inst
+	checked.ID = "id"
+	if err := checked.Validate(); err != nil {
+		return nil, err
+	}
+	return inst, nil
 }

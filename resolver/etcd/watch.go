@@ -22,9 +22,10 @@ import (
 // and no error, for ever.
 const compareEvery = 45 * time.Second
 
-// Watch implements resolver.Discovery. Listing blocks on etcd for at most 5 s;
-// the list is linearizable, and events follow it without a gap. A watch that
-// lost its leader, or whose events were compacted away, ends with an error.
+// Watch implements resolver.Discovery. It lists what there is, which blocks on
+// etcd for at most 5 s, whatever the deadline of ctx; the list is linearizable,
+// and events follow it without a gap. A watch whose etcd has lost its leader, or
+// has compacted away the events to come, ends with an error.
 func (r *Registry) Watch(ctx context.Context, service string) iter.Seq2[[]*resolver.Instance, error] {
 	return func(yield func([]*resolver.Instance, error) bool) {
 		if err := resolver.ValidateService(service); err != nil {
@@ -55,7 +56,7 @@ func (r *Registry) watch(ctx context.Context, service string, yield func([]*reso
 	if !yield(v.instances, nil) {
 		return nil
 	}
-	compare := time.NewTimer(jittered(compareEvery))
+	compare := time.NewTimer(jittered(r.compare))
 	defer compare.Stop()
 	events := r.client.Watch(ctx, v.dir, clientv3.WithPrefix(), clientv3.WithRev(v.revision+1))
 	for {
@@ -72,7 +73,7 @@ func (r *Registry) watch(ctx context.Context, service string, yield func([]*reso
 			if err := v.compare(ctx); err != nil {
 				return fmt.Errorf("etcd: watch %s: %w", service, err)
 			}
-			compare.Reset(jittered(compareEvery))
+			compare.Reset(jittered(r.compare))
 		}
 	}
 }
@@ -92,14 +93,19 @@ type view struct {
 }
 
 func (r *Registry) list(ctx context.Context, service string) (*view, error) {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, r.timeout) // that of ctx is for the watch
 	defer cancel()
-	dir := r.dir(service)
-	res, err := r.client.Get(ctx, dir, clientv3.WithPrefix())
+	call, err := r.begin(ctx, "list "+service)
 	if err != nil {
-		return nil, r.explain(ctx, "list "+service, err)
+		return nil, err
 	}
-	v := &view{r: r, dir: dir, service: service, cluster: res.Header.ClusterId, revision: res.Header.Revision}
+	defer call.end()
+	dir := r.dir(service)
+	res, err := r.client.Get(call.ctx, dir, clientv3.WithPrefix())
+	if err != nil {
+		return nil, call.failed(err)
+	}
+	v := &view{r: r, dir: dir, service: service, cluster: res.Header.GetClusterId(), revision: res.Header.GetRevision()}
 	v.instances = make([]*resolver.Instance, 0, len(res.Kvs))
 	for _, kv := range res.Kvs { // in the order of the keys, and so of the IDs
 		if inst := v.read(kv); inst != nil {
@@ -109,12 +115,13 @@ func (r *Registry) list(ctx context.Context, service string) (*view, error) {
 	return v, nil
 }
 
-// read returns the instance in kv, or nil, having said so, if there is none.
+// read returns the instance in kv, or nil if there is none, which is noted.
 func (v *view) read(kv *mvccpb.KeyValue) *resolver.Instance {
-	inst, err := decode(v.service, strings.TrimPrefix(string(kv.Key), v.dir), kv.Value)
+	inst, err := decode(v.service, strings.TrimPrefix(string(kv.GetKey()), v.dir), kv.GetValue())
 	if err != nil {
-		v.r.unreadable.Add(1)
-		v.r.logger.Warn("etcd: skipping what is no instance", "key", string(kv.Key), "error", err)
+		if key := string(kv.GetKey()); v.r.skipped.add(key, kv.GetModRevision()) {
+			v.r.logger.Warn("etcd: skipping a value that is no instance: delete the key, or keep other data under another prefix", "key", key, "error", err)
+		}
 		return nil
 	}
 	return inst
@@ -130,7 +137,7 @@ func (v *view) take(res clientv3.WatchResponse, ok bool, more clientv3.WatchChan
 		if err := res.Err(); err != nil {
 			return false, err
 		}
-		v.revision = max(v.revision, res.Header.Revision)
+		v.revision = max(v.revision, res.Header.GetRevision())
 		for _, ev := range res.Events {
 			if next == nil {
 				next = slices.Clone(v.instances)
@@ -152,8 +159,8 @@ func (v *view) take(res clientv3.WatchResponse, ok bool, more clientv3.WatchChan
 
 // apply decodes the one value that changed.
 func (v *view) apply(instances []*resolver.Instance, ev *clientv3.Event) []*resolver.Instance {
-	id := strings.TrimPrefix(string(ev.Kv.Key), v.dir)
-	var inst *resolver.Instance // none after a delete, or a value that is not ours
+	id := strings.TrimPrefix(string(ev.Kv.GetKey()), v.dir)
+	var inst *resolver.Instance // none after a delete, or of a value that is not ours
 	if ev.Type == clientv3.EventTypePut {
 		inst = v.read(ev.Kv)
 	}
@@ -171,14 +178,14 @@ func (v *view) apply(instances []*resolver.Instance, ev *clientv3.Event) []*reso
 
 // compare asks etcd whether its store is still the one that was listed.
 func (v *view) compare(ctx context.Context) error {
-	ctx, cancel := bounded(ctx)
+	ctx, cancel := context.WithTimeout(ctx, v.r.timeout)
 	defer cancel()
 	res, err := v.r.client.Get(ctx, v.dir, clientv3.WithPrefix(), clientv3.WithCountOnly())
 	if err != nil {
-		return nil //nolint:nilerr // etcd is away: the watch finds out, and what is known stays
+		return nil // etcd is away: the watch finds out, and what is known stays
 	}
-	if res.Header.ClusterId != v.cluster || res.Header.Revision < v.revision {
-		return fmt.Errorf("the store was replaced: it was cluster %x at revision %d, and is %x at %d", v.cluster, v.revision, res.Header.ClusterId, res.Header.Revision)
+	if res.Header.GetClusterId() != v.cluster || res.Header.GetRevision() < v.revision {
+		return fmt.Errorf("the store was replaced: it was cluster %x at revision %d, and is %x at %d", v.cluster, v.revision, res.Header.GetClusterId(), res.Header.GetRevision())
 	}
 	return nil
 }

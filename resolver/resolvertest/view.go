@@ -3,6 +3,7 @@ package resolvertest
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -128,9 +129,9 @@ func describe(insts []*resolver.Instance) string {
 	if len(insts) > 5 {
 		return fmt.Sprintf("%d instances", len(insts))
 	}
-	out := "["
-	for _, inst := range insts {
-		out += fmt.Sprintf("%+v ", *inst)
+	texts := make([]string, len(insts))
+	for i, inst := range insts {
+		texts[i] = fmt.Sprintf("%+v", *inst)
 	}
-	return out + "]"
+	return "[" + strings.Join(texts, " ") + "]"
 }

@@ -1,0 +1,221 @@
+package etcd_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/resolver"
+	"github.com/grpc-micro/micro/resolver/etcd"
+	"github.com/grpc-micro/micro/resolver/resolvertest"
+)
+
+func startEtcd(t testing.TB, opts ...dev.Option) *dev.Etcd {
+	t.Helper()
+	e, err := dev.StartEtcd(deadline(t), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return e
+}
+
+func TestConformanceOfThreeNodes(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t, dev.WithNodes(3))
+	resolvertest.Run(t, func(t *testing.T) resolver.Registry { return openOn(t, connect(t, e.Endpoints()), prefix()) })
+}
+
+// Where the events that a watch still has to see are gone, it ends with an
+// error, and the next one lists anew.
+func TestCompaction(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t) // compacting the one of the other tests would end their watches, too
+	direct := openOn(t, connect(t, e.Endpoints()), prefix())
+	direct.register(instance("a"))
+	proxy := newProxy(t, e.Endpoints()[0])
+	r := openOn(t, connect(t, []string{proxy.addr()}), direct.prefix)
+	w := r.watch()
+	w.wait("a")
+	proxy.cut()
+	direct.register(instance("b"))
+	res, err := direct.client.Put(deadline(t), direct.prefix+"/other", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := direct.client.Compact(deadline(t), res.Header.GetRevision()); err != nil {
+		t.Fatal(err)
+	}
+	proxy.heal()
+	w.fails("compacted")
+	r.watch().wait("a, b")
+}
+
+// A watch that was cut off, and has missed nothing that etcd no longer has, goes
+// on without an error.
+func TestWatchResumes(t *testing.T) {
+	t.Parallel()
+	direct := open(t)
+	direct.register(instance("a"))
+	proxy := newProxy(t, servers[0])
+	w := openOn(t, connect(t, []string{proxy.addr()}), direct.prefix).watch()
+	w.wait("a")
+	proxy.cut()
+	direct.register(instance("b"))
+	direct.delete("svc/a")
+	proxy.heal()
+	w.wait("b")
+}
+
+// etcd is cut off and comes back as another one, whose revisions begin anew: a
+// watch from a later revision would wait for ever, without an error.
+func TestReplacedStore(t *testing.T) {
+	t.Parallel()
+	first, second := startEtcd(t), startEtcd(t)
+	proxy := newProxy(t, first.Endpoints()[0])
+	r := openOn(t, connect(t, []string{proxy.addr()}), "p", etcd.CompareEvery(100*time.Millisecond))
+	r.register(instance("a"))
+	w := r.watch()
+	w.wait("a")
+	openOn(t, connect(t, second.Endpoints()), "p").register(instance("b"))
+	proxy.move(second.Endpoints()[0])
+	w.fails("the store was replaced")
+	r.watch().wait("b")
+}
+
+// An etcd without a quorum knows nothing new, and says so: otherwise its clients
+// would wait for changes that the others have long seen.
+func TestWatchOfAnEtcdWithoutQuorum(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t, dev.WithNodes(3))
+	r := openOn(t, connect(t, e.Endpoints()[:1]), "p")
+	r.register(instance("a"))
+	w := r.watch()
+	w.wait("a")
+	e.StopNode(1)
+	e.StopNode(2)
+	w.fails("no leader")
+}
+
+// etcd is away, and on its data again, while services announce themselves and a
+// client watches: the client keeps what it knew, and both are there after.
+func TestRestart(t *testing.T) {
+	t.Parallel()
+	e := startEtcd(t)
+	r := openOn(t, connect(t, e.Endpoints()), "p", etcd.WithTTL(2*time.Second))
+	r.announce(instance("a"))
+	w := r.watch()
+	w.wait("a")
+	e.StopNode(0)
+	r.announce(instance("b"))
+	if err := e.StartNode(deadline(t), 0); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "both to be there", func() bool {
+		res, err := r.client.Get(deadline(t), "p/svc/", clientv3.WithPrefix())
+		return err == nil && len(res.Kvs) == 2
+	})
+	w.wait("a, b")
+}
+
+// Each packet to and from etcd takes its time, and all works as ever.
+func TestSlowEtcd(t *testing.T) {
+	t.Parallel()
+	proxy := newProxy(t, servers[0])
+	proxy.slow(50 * time.Millisecond)
+	r := openOn(t, connect(t, []string{proxy.addr()}), prefix(), etcd.WithTTL(2*time.Second))
+	reg := r.register(instance("a"))
+	w := r.watch()
+	w.wait("a")
+	drained := instance("a")
+	drained.Draining = true
+	if err := reg.Update(deadline(t), drained); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("a draining")
+	if err := reg.Deregister(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	w.wait("")
+}
+
+// A list is complete or an error, however large.
+func TestWatchOfMany(t *testing.T) {
+	t.Parallel()
+	r := open(t)
+	insts := many(3_000)
+	for i := range insts { // together more than the 4 MiB that grpc receives by default
+		insts[i].Labels = map[string]string{"text": strings.Repeat("x", 2<<10)}
+	}
+	for len(insts) > 0 { // and each call less than the 1.5 MiB that etcd does
+		n := min(500, len(insts))
+		r.register(insts[:n]...)
+		insts = insts[n:]
+	}
+	for snapshot, err := range r.Watch(deadline(t), "svc") {
+		if err != nil || len(snapshot) != 3_000 {
+			t.Errorf("%d instances, %v", len(snapshot), err)
+		}
+		break
+	}
+}
+
+// many returns n instances of svc, sorted by ID.
+func many(n int) []*resolver.Instance {
+	insts := make([]*resolver.Instance, n)
+	for i := range insts {
+		insts[i] = instance(fmt.Sprintf("%05d", i))
+	}
+	return insts
+}
+
+// One change among 10,000 instances must not bring the others over the wire, and
+// their values must not be decoded.
+func TestOneChangeAmongMany(t *testing.T) {
+	t.Parallel()
+	var traffic received
+	servers := open(t)
+	r := openOn(t, connect(t, nil, traffic.option()), servers.prefix)
+	insts := many(10_000)
+	servers.register(insts[1:]...)
+	reg := servers.register(insts[0])
+	ctx, cancel := context.WithCancel(deadline(t))
+	defer cancel()
+	var before int64
+	var first []*resolver.Instance
+	for snapshot, err := range r.Watch(ctx, "svc") {
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case first == nil:
+			first, before = snapshot, traffic.bytes()
+			insts[0] = insts[0].Clone()
+			insts[0].Weight = 2
+			if err := reg.Update(ctx, insts[0]); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			if n := traffic.bytes() - before; n > 1<<10 {
+				t.Errorf("one change among %d instances makes the client read %d bytes", len(snapshot), n)
+			}
+			if snapshot[0].Weight != 2 || snapshot[0] == first[0] {
+				t.Errorf("the change is not seen: %+v", snapshot[0])
+			}
+			for i := range snapshot[1:] {
+				if snapshot[i+1] != first[i+1] {
+					t.Fatalf("%s has another pointer", snapshot[i+1].ID)
+				}
+			}
+			cancel()
+		}
+	}
+}
