@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/compiler/protogen"
@@ -14,52 +16,72 @@ func generateEvent(g *protogen.GeneratedFile, m *protogen.Message) {
 	event, message := eventOf(m), g.QualifiedGoIdent(m.GoIdent)
 	name := m.GoIdent.GoName + "Topic"
 	g.P()
-	doc(g, name+" is the topic of "+string(m.Desc.Name())+" events: publish and subscribe with it.", m.Comments.Leading)
-	g.P("var ", name, " = ", pubsubPackage.Ident("NewTopic"), "[", message, "](", strconv.Quote(event.GetTopic()), ",")
-	if key := keyOf(m); key != nil {
-		getter, _ := key.MethodName("Get")
-		g.P(pubsubPackage.Ident("WithKey"), "(func(m *", message, ") string { return m.", getter, "() }),")
+	doc(g, name+" is the topic of "+string(m.Desc.Name())+" events: publish and subscribe with it.", m.Desc, m.Comments.Leading)
+	newTopic := fmt.Sprintf("%s[%s](%s", g.QualifiedGoIdent(pubsubPackage.Ident("NewTopic")), message, strconv.Quote(event.GetTopic()))
+	options := topicOptions(g, m, event)
+	if options == nil {
+		g.P("var ", name, " = ", newTopic, ")")
+		return
 	}
-	if event.GetEncoding() == microv1.Encoding_ENCODING_JSON {
-		g.P(pubsubPackage.Ident("WithCodec"), "(", codecPackage.Ident("JSON"), "),")
-	}
-	generateRetry(g, event.GetRetry())
-	if event.GetDeadLetter() {
-		g.P(pubsubPackage.Ident("WithDeadLetter"), "(),")
+	g.P("var ", name, " = ", newTopic, ",")
+	for _, option := range options {
+		g.P(option, ",")
 	}
 	g.P(")")
 }
 
-func generateRetry(g *protogen.GeneratedFile, retry *microv1.Retry) {
-	if retry == nil {
-		return
+func topicOptions(g *protogen.GeneratedFile, m *protogen.Message, event *microv1.Event) []string {
+	var options []string
+	option := func(name, argument string) {
+		options = append(options, g.QualifiedGoIdent(pubsubPackage.Ident(name))+"("+argument+")")
 	}
-	g.P(pubsubPackage.Ident("WithRetry"), "(", pubsubPackage.Ident("RetryPolicy"), "{")
+	if key := keyOf(m); key != nil {
+		getter, _ := key.MethodName("Get")
+		option("WithKey", fmt.Sprintf("func(m *%s) string { return m.%s() }", g.QualifiedGoIdent(m.GoIdent), getter))
+	}
+	if event.GetEncoding() == microv1.Encoding_ENCODING_JSON {
+		option("WithCodec", g.QualifiedGoIdent(codecPackage.Ident("JSON")))
+	}
+	if policy := retryPolicyOf(g, event.GetRetry()); policy != "" {
+		option("WithRetry", g.QualifiedGoIdent(pubsubPackage.Ident("RetryPolicy"))+"{"+policy+"}")
+	}
+	if event.GetDeadLetter() {
+		option("WithDeadLetter", "")
+	}
+	return options
+}
+
+// retryPolicyOf writes the fields that are set; the zero policy is the default.
+func retryPolicyOf(g *protogen.GeneratedFile, retry *microv1.Retry) string {
+	var fields []string
 	if n := retry.GetAttempts(); n != 0 {
-		g.P("Attempts: ", n, ",")
+		fields = append(fields, fmt.Sprintf("Attempts: %d", n))
 	}
 	if d := retry.GetInitialBackoff().AsDuration(); d > 0 {
-		g.P("InitialBackoff: ", duration(g, d), ",")
+		fields = append(fields, "InitialBackoff: "+duration(g, d))
 	}
 	if d := retry.GetMaxBackoff().AsDuration(); d > 0 {
-		g.P("MaxBackoff: ", duration(g, d), ",")
+		fields = append(fields, "MaxBackoff: "+duration(g, d))
 	}
-	g.P("}),")
+	return strings.Join(fields, ", ")
 }
 
 // duration writes d as a reader would: 2 * time.Second.
 func duration(g *protogen.GeneratedFile, d time.Duration) string {
-	for _, unit := range []struct {
+	unit := time.Nanosecond
+	name := "Nanosecond"
+	for _, u := range []struct {
 		name string
 		d    time.Duration
-	}{{"Hour", time.Hour}, {"Minute", time.Minute}, {"Second", time.Second}, {"Millisecond", time.Millisecond}, {"Microsecond", time.Microsecond}, {"Nanosecond", time.Nanosecond}} {
-		if d%unit.d == 0 {
-			text := g.QualifiedGoIdent(timePackage.Ident(unit.name))
-			if n := int64(d / unit.d); n != 1 {
-				text = strconv.FormatInt(n, 10) + " * " + text
-			}
-			return text
+	}{{"Hour", time.Hour}, {"Minute", time.Minute}, {"Second", time.Second}, {"Millisecond", time.Millisecond}, {"Microsecond", time.Microsecond}} {
+		if d%u.d == 0 {
+			unit, name = u.d, u.name
+			break
 		}
 	}
-	return "" // every duration is so many nanoseconds
+	text := g.QualifiedGoIdent(timePackage.Ident(name))
+	if n := int64(d / unit); n != 1 {
+		text = strconv.FormatInt(n, 10) + " * " + text
+	}
+	return text
 }

@@ -2,7 +2,7 @@ package main
 
 import (
 	"encoding/json"
-	"strconv"
+	"fmt"
 	"strings"
 	"time"
 
@@ -88,7 +88,8 @@ func marshal(v any) string {
 	return string(data)
 }
 
-// seconds writes a duration as protobuf's JSON does.
+// seconds writes a duration as protobuf's JSON does: "0.5s".
 func seconds(d time.Duration) string {
-	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64) + "s"
+	text := fmt.Sprintf("%d.%09d", d/time.Second, d%time.Second)
+	return strings.TrimRight(strings.TrimRight(text, "0"), ".") + "s"
 }

@@ -26,12 +26,16 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Encoding is how an event becomes bytes.
 type Encoding int32
 
 const (
-	Encoding_ENCODING_UNSPECIFIED Encoding = 0 // protobuf
-	Encoding_ENCODING_PROTO       Encoding = 1
-	Encoding_ENCODING_JSON        Encoding = 2
+	// The default, protobuf.
+	Encoding_ENCODING_UNSPECIFIED Encoding = 0
+	// Protobuf's binary format: content type application/protobuf.
+	Encoding_ENCODING_PROTO Encoding = 1
+	// Protobuf's JSON format: content type application/json.
+	Encoding_ENCODING_JSON Encoding = 2
 )
 
 // Enum value maps for Encoding.
@@ -75,18 +79,21 @@ func (Encoding) EnumDescriptor() ([]byte, []int) {
 	return file_micro_v1_annotations_proto_rawDescGZIP(), []int{0}
 }
 
+// Event says how a message travels when it is published.
 type Event struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The name of the topic: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'.
-	// Required.
+	// The name of the topic: 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-'. Each
+	// event has a topic of its own, and Kafka does not have two that differ only
+	// in '.' and '_'. Required.
 	Topic string `protobuf:"bytes,1,opt,name=topic,proto3" json:"topic,omitempty"`
 	// How often, and after what pauses, a subscriber tries an event again that
-	// its handler failed. The default is that of package pubsub.
+	// its handler failed. Default: see the fields.
 	Retry *Retry `protobuf:"bytes,2,opt,name=retry,proto3" json:"retry,omitempty"`
-	// Events that cannot be handled go to the topic <topic>.<group>.dead. Without
-	// it they stop the subscription.
+	// Events that cannot be handled go to the topic <topic>.<group>.dead. Default:
+	// they stop the subscription with their error.
 	DeadLetter bool `protobuf:"varint,3,opt,name=dead_letter,json=deadLetter,proto3" json:"dead_letter,omitempty"`
-	// How the event is encoded.
+	// How the event is encoded. Subscribers go by what each event says of itself,
+	// so it may be changed at any time. Default: protobuf.
 	Encoding      Encoding `protobuf:"varint,4,opt,name=encoding,proto3,enum=micro.v1.Encoding" json:"encoding,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -150,14 +157,19 @@ func (x *Event) GetEncoding() Encoding {
 	return Encoding_ENCODING_UNSPECIFIED
 }
 
+// Retry says how a subscriber tries a failed event again. Later events of the
+// same key wait behind it, others do not.
 type Retry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Tries altogether, the first one included. 0 is the default of package
-	// pubsub, -1 means no limit.
+	// Tries altogether, the first one included; -1 means no limit. Default: 5
+	// with dead_letter, else no limit.
 	Attempts int32 `protobuf:"varint,1,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	// The pause after the first failure; it grows with each further one.
+	// The pause after the first failure. Each further one is twice as long, up to
+	// max_backoff, and each is shortened by up to a half, at random. Positive.
+	// Default: 100 ms.
 	InitialBackoff *durationpb.Duration `protobuf:"bytes,2,opt,name=initial_backoff,json=initialBackoff,proto3" json:"initial_backoff,omitempty"`
-	// The longest pause.
+	// The longest pause. Positive. Default: 30 s, or initial_backoff if that is
+	// longer.
 	MaxBackoff    *durationpb.Duration `protobuf:"bytes,3,opt,name=max_backoff,json=maxBackoff,proto3" json:"max_backoff,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -214,10 +226,12 @@ func (x *Retry) GetMaxBackoff() *durationpb.Duration {
 	return nil
 }
 
+// Method says how generated clients call a method.
 type Method struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The deadline of a call whose context has none, or a later one. For calls
-	// that return one message; a stream lasts as long as it lasts.
+	// The deadline of a call whose context has none, or a later one. For methods
+	// that return one message; a stream of responses lasts as long as it lasts.
+	// Positive. Default: none.
 	Timeout       *durationpb.Duration `protobuf:"bytes,1,opt,name=timeout,proto3" json:"timeout,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -291,14 +305,20 @@ var file_micro_v1_annotations_proto_extTypes = []protoimpl.ExtensionInfo{
 var (
 	// Makes the message an event: a typed topic is generated for it.
 	//
+	//	message Greeted {
+	//	  option (micro.v1.event) = { topic: "greeter.greeted" dead_letter: true };
+	//	  string name = 1 [(micro.v1.key) = true];
+	//	}
+	//
 	// optional micro.v1.Event event = 73167;
 	E_Event = &file_micro_v1_annotations_proto_extTypes[0]
 )
 
 // Extension fields to descriptorpb.FieldOptions.
 var (
-	// The field is the key of its event: events with equal keys stay in order. A
-	// field of type string, once in an event at the most.
+	// The field is the key of its event: events with equal keys stay in order,
+	// and are handled one at a time. A field of type string, one in an event at
+	// the most. Without a key, or with an empty one, an event has no order.
 	//
 	// optional bool key = 73167;
 	E_Key = &file_micro_v1_annotations_proto_extTypes[1]
@@ -307,6 +327,14 @@ var (
 // Extension fields to descriptorpb.MethodOptions.
 var (
 	// How generated clients call the method.
+	//
+	//	rpc SayHello(SayHelloRequest) returns (SayHelloResponse) {
+	//	  option (micro.v1.method) = { timeout: { seconds: 2 } };
+	//	}
+	//
+	// Retries have no annotation of ours: protobuf's own idempotency_level says
+	// whether a call may be sent again, and with NO_SIDE_EFFECTS or IDEMPOTENT
+	// generated clients do so.
 	//
 	// optional micro.v1.Method method = 73167;
 	E_Method = &file_micro_v1_annotations_proto_extTypes[2]
