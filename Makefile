@@ -61,6 +61,10 @@ tools: ## Builds all tools into .bin
 $(BIN)/golangci-lint: tools/go.mod
 	GOBIN=$(BIN) go -C tools install github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
+.PHONY: tutorial
+tutorial: ## Follows the README's tutorial, as written, in an empty folder
+	.ci/tutorial.sh
+
 .PHONY: ci
 ci: ## Runs the gate
 	bash .ci/run

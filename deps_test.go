@@ -102,6 +102,18 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestImportsAreDocumented compares the table with the one that people read.
+func TestImportsAreDocumented(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("CONTRIBUTING.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(doc), "```"+imports+"```") {
+		t.Error("CONTRIBUTING.md does not have the table of deps_test.go: copy it there")
+	}
+}
+
 func parseImports(t *testing.T) map[string][]string {
 	t.Helper()
 	allowed := make(map[string][]string)
