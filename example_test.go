@@ -3,7 +3,6 @@ package micro_test
 import (
 	"context"
 	"fmt"
-	"io"
 	"log"
 	"log/slog"
 
@@ -16,7 +15,7 @@ import (
 )
 
 // quiet keeps log lines, which have the time in them, out of the examples.
-var quiet = micro.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil)))
+var quiet = micro.WithLogger(slog.New(slog.DiscardHandler))
 
 // A service, and a client that finds it by name. Both sides are stock grpc
 // stubs; etcd:// in the place of memory:// is all that a second machine needs.

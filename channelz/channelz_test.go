@@ -2,6 +2,7 @@ package channelz_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -20,6 +21,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func Example() {
 	svc := micro.New("greeter")
 	channelz.Register(svc) // beside greeterv1.RegisterGreeterServer(svc, …)
+	_, there := svc.GetServiceInfo()["grpc.channelz.v1.Channelz"]
+	fmt.Println(there)
+	// Output: true
 }
 
 // A tool sees the server, and its own connection among the sockets.
