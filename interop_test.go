@@ -13,7 +13,6 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro"
-	"github.com/grpc-micro/micro/dev"
 	"github.com/grpc-micro/micro/interceptors"
 	"github.com/grpc-micro/micro/resolver"
 	_ "github.com/grpc-micro/micro/resolver/etcd"
@@ -24,18 +23,14 @@ import (
 // of call.
 func TestPlainClientWithEtcdsResolver(t *testing.T) {
 	t.Parallel()
-	etcd, err := dev.StartEtcd(deadline(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer etcd.Close()
+	etcd := startEtcd(t)
 	reg, err := resolver.Open(etcd.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer reg.Close()
 	for _, id := range []string{"a", "b"} {
-		svc := run(t, newService(reg, &server{id: id}))
+		svc := run(t, newService(reg, &server{id: id}, micro.WithDrainDelay(0)))
 		defer func() { _ = svc.stop() }()
 	}
 
