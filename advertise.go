@@ -72,12 +72,16 @@ func onlyHere(addr string) bool {
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
-// completed checks explicit addresses and adds the listener's port where there
-// is none. They are not tried: the address of a NAT or a load balancer cannot
+// completed expands and checks explicit addresses, and adds the listener's port
+// where there is none. They are not tried: the address of a NAT or a load balancer cannot
 // be tried from here.
 func completed(addrs []string, lis net.Addr) ([]string, error) {
 	out := make([]string, len(addrs))
 	for i, addr := range addrs {
+		addr, err := expanded(addr)
+		if err != nil {
+			return nil, err
+		}
 		if strings.HasPrefix(addr, "unix:") {
 			out[i] = addr
 			continue

@@ -41,6 +41,9 @@ func TestRunReportsBadOptions(t *testing.T) {
 		"address in use":    {micro.New("test", quiet, micro.WithAddress(busy.Addr().String())), []string{busy.Addr().String(), "WithAddress"}},
 		"address malformed": {micro.New("test", quiet, micro.WithAddress("nowhere")), []string{`"nowhere"`, "WithAddress"}},
 		"bad ID":            {micro.New("test", quiet, micro.WithRegistry(reg), micro.WithID("a/b")), []string{"instance ID", `"a/b"`}},
+		"bad version":       {micro.New("test", quiet, micro.WithRegistry(reg), micro.WithVersion("v1\n")), []string{"version", "control character"}},
+		"bad label":         {micro.New("test", quiet, micro.WithRegistry(reg), micro.WithLabels(map[string]string{"": "x"})), []string{"label", "no name"}},
+		"bad zone":          {micro.New("test", quiet, micro.WithRegistry(reg), micro.WithZone("\xff")), []string{"zone", "UTF-8"}},
 		"unspecified":       {micro.New("test", quiet, micro.WithRegistry(reg), micro.WithAdvertise("0.0.0.0:80")), []string{`"0.0.0.0:80"`, "unspecified"}},
 		"listener and address": {
 			micro.New("test", quiet, micro.WithListener(bufconn.Listen(1)), micro.WithAddress("127.0.0.1:0")),

@@ -51,9 +51,19 @@ func WithAddress(addr string) Option { return func(o *options) { o.address = add
 func WithListener(lis net.Listener) Option { return func(o *options) { o.listener = lis } }
 
 // WithAdvertise sets the addresses under which clients dial this instance, the
-// primary first: "host:port", or "host" for the port that is listened on.
+// primary first:
+//
+//	host:port        a name or an IP, IPv6 as [::1]:80
+//	host             the same, with the port that is listened on
+//	$POD_IP          what the environment says: an address, with or without a port
+//	interface:eth0   the first address of that interface that others can dial
+//	10.0.0.0/8       this host's address in that network
+//	unix:///path     a socket, for clients on this host
+//
 // Without it the listener's address is taken, or, where that is unspecified
-// (":0"), the address of the interface that routes to the registry.
+// (":0"), the address of the interface that routes to the registry. An address
+// that no client could reach, or none on other hosts while the registry is on
+// one, is an error of Run that says what to do.
 func WithAdvertise(addrs ...string) Option { return func(o *options) { o.advertise = addrs } }
 
 // WithRegistry announces the instance in r. Without it nobody finds the

@@ -6,7 +6,10 @@ import (
 	"maps"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Instance is one running copy of a service, as the registry knows it.
@@ -17,7 +20,7 @@ import (
 type Instance struct {
 	ID      string            // unique within Service
 	Service string            // a service name or a proto full name: "greeter", "greeter.v1.Greeter"
-	Version string            // any text; semantic versions let filters match ranges
+	Version string            // printable text; semantic versions let filters match ranges
 	Zone    string            // where it runs: "eu-west-1a"
 	Addrs   []string          // host:port or unix:///path; Addrs[0] is the primary, the rest are the same instance by other networks
 	Weight  uint32            // relative share of calls; 0 means 1
@@ -69,6 +72,43 @@ func (i *Instance) Validate() error {
 			return fmt.Errorf("resolver: instance %s of %s: %w", i.ID, i.Service, err)
 		}
 	}
+	return i.validateTexts()
+}
+
+// validateTexts checks what filters compare and logs show.
+func (i *Instance) validateTexts() error {
+	for _, text := range []struct{ what, value string }{{"version", i.Version}, {"zone", i.Zone}} {
+		if err := validateText(text.value); err != nil {
+			return fmt.Errorf("resolver: instance %s of %s: %s %.40q %w", i.ID, i.Service, text.what, text.value, err)
+		}
+	}
+	for key, value := range i.Labels {
+		err := validateText(key)
+		switch {
+		case err != nil:
+		case key == "":
+			err = errors.New("has no name: give the label one")
+		case !utf8.ValidString(value):
+			err = errors.New("is not UTF-8")
+		case len(value) > maxLabel:
+			err = fmt.Errorf("has %d bytes: at most %d are allowed", len(value), maxLabel)
+		}
+		if err != nil {
+			return fmt.Errorf("resolver: instance %s of %s: label %.40q=%.40q %w", i.ID, i.Service, key, value, err)
+		}
+	}
+	return nil
+}
+
+func validateText(text string) error {
+	switch {
+	case len(text) > maxName:
+		return fmt.Errorf("has %d bytes: at most %d are allowed", len(text), maxName)
+	case !utf8.ValidString(text):
+		return errors.New("is not UTF-8")
+	case strings.ContainsFunc(text, unicode.IsControl):
+		return errors.New("has a control character: use printable text")
+	}
 	return nil
 }
 
@@ -100,7 +140,10 @@ func ValidateInstances(insts ...*Instance) error {
 // proto full name is one.
 func ValidateService(name string) error { return validateName("service name", name) }
 
-const maxName = 255
+const (
+	maxName  = 255
+	maxLabel = 4 << 10 // of a value; every client of the service holds it
+)
 
 func validateName(what, name string) error {
 	if name == "" {
@@ -137,6 +180,9 @@ func validateAddr(addr string) error {
 		return fmt.Errorf("address %q has no host: clients need one that they can dial", addr)
 	case port == "" || port == "0":
 		return fmt.Errorf("address %q has no port: clients need one that they can dial", addr)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("address %q: the port is no number from 1 to 65535", addr)
 	}
 	return nil
 }
