@@ -70,6 +70,28 @@ func (a *announcement) drain(ctx context.Context) {
 	_ = a.announcer.Update(ctx, func(i *resolver.Instance) { i.Draining = true })
 }
 
+// Update changes how the service is announced, under each of its names: to
+// drain it for a while, to resume, to weigh it anew. change gets a copy of each
+// instance, and must leave Service and ID alone. Update blocks until the
+// registry has the change or ctx ends; in that case, too, the change stands, and
+// reaches the registry when that can be reached. It lasts until the next one,
+// through every re-registration, and does not touch health: a client that has
+// nobody else still calls.
+func (s *Service) Update(ctx context.Context, change func(*resolver.Instance)) error {
+	switch {
+	case change == nil:
+		return fmt.Errorf("micro: service %s: Update(nil): pass a function", s.name)
+	case s.opts.registry == nil:
+		return fmt.Errorf("micro: service %s: Update: it is in no registry: give it one with WithRegistry", s.name)
+	}
+	select {
+	case <-s.ready:
+	case <-ctx.Done():
+		return fmt.Errorf("micro: service %s: Update: it is not announced yet: %w", s.name, ctx.Err())
+	}
+	return s.announce.announcer.Update(ctx, change)
+}
+
 // withdraw takes the instance out of the registry and waits for it until ctx
 // ends.
 func (a *announcement) withdraw(ctx context.Context) error {

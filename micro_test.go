@@ -3,8 +3,11 @@ package micro_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +21,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/resolver"
 )
 
 func TestAllFourKindsOfCallUnderBothNames(t *testing.T) {
@@ -199,5 +203,60 @@ func TestUnixSocket(t *testing.T) {
 	}
 	if err := svc.stop(); err != nil {
 		t.Error(err)
+	}
+}
+
+// An instance is taken out of rotation, weighed and put back while it runs, and
+// no connection is lost.
+func TestUpdate(t *testing.T) {
+	t.Parallel()
+	reg := memory(t)
+	a := run(t, newService(reg, &server{id: "a"}))
+	run(t, newService(reg, &server{id: "b"}))
+	c := dial(t, "test", reg)
+	answers := func(want ...string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("only %v to answer", want), func() bool {
+			got := map[string]bool{}
+			for range 10 {
+				id, err := call(deadline(t), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got[id] = true
+			}
+			return slices.Equal(slices.Sorted(maps.Keys(got)), want)
+		})
+	}
+	answers("a", "b")
+	drain := func(on bool) func(*resolver.Instance) {
+		return func(i *resolver.Instance) { i.Draining = on }
+	}
+	for _, on := range []bool{true, false} {
+		if err := a.Update(deadline(t), drain(on)); err != nil {
+			t.Fatal(err)
+		}
+		if on {
+			answers("b")
+		} else {
+			answers("a", "b")
+		}
+	}
+	if err := a.Update(deadline(t), func(i *resolver.Instance) { i.Weight = 7 }); err != nil {
+		t.Fatal(err)
+	}
+	if got := first(t, reg, testService); got[0].Weight != 7 {
+		t.Errorf("weight %d under the name of the grpc service, want 7", got[0].Weight)
+	}
+	if err := a.Update(deadline(t), func(i *resolver.Instance) { i.ID = "c" }); err == nil || !strings.Contains(err.Error(), "keep both") {
+		t.Errorf("another ID: %v", err)
+	}
+	if err := micro.New("lonely").Update(deadline(t), drain(true)); err == nil || !strings.Contains(err.Error(), "WithRegistry") {
+		t.Errorf("without a registry: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := newService(reg, &server{id: "d"}).Update(ctx, drain(true)); !errors.Is(err, context.Canceled) {
+		t.Errorf("before Run: %v", err)
 	}
 }
