@@ -25,13 +25,15 @@ race: ## Runs every test with the race detector
 lint: $(BIN)/golangci-lint ## Checks style and formatting
 	$(BIN)/golangci-lint run
 
-# The annotations come first: protoc-gen-micro is built with them.
+# The annotations come first: protoc-gen-micro is built with them. Its golden
+# files come last.
 .PHONY: generate
 generate: ## Generates the Go code of every .proto
 	GOBIN=$(BIN) go install google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
 	$(PROTOC) -I proto $(shell find proto -name '*.proto')
 	GOBIN=$(BIN) go install ./protoc-gen-micro
 	$(PROTOC) --go-grpc_out=. --go-grpc_opt=module=$(MODULE) --micro_out=. --micro_opt=module=$(MODULE) -I . -I proto $(shell find examples -name '*.proto')
+	go test ./protoc-gen-micro -run '^TestGolden$$' -update
 
 # Which protoc it was does not matter.
 .PHONY: checkgenerate

@@ -3,6 +3,7 @@ module github.com/grpc-micro/micro
 go 1.26.0
 
 require (
+	github.com/bufbuild/protocompile v0.14.1
 	github.com/google/go-cmp v0.7.0
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
 	github.com/segmentio/kafka-go v0.4.51

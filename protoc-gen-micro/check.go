@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -17,8 +18,13 @@ import (
 
 // checker collects what is wrong, so that it is mended in one go.
 type checker struct {
-	problems []string
+	problems []problem
 	topics   map[string]*protogen.Message // the event of each topic, by topicKey
+}
+
+type problem struct {
+	at   place
+	what string
 }
 
 // check reports every wrong annotation in the files to generate, as
@@ -38,7 +44,11 @@ func check(gen *protogen.Plugin) error {
 	if c.problems == nil {
 		return nil
 	}
-	return errors.New("wrong annotations:\n" + strings.Join(c.problems, "\n"))
+	lines := []string{"wrong annotations:"}
+	for _, p := range c.problems {
+		lines = append(lines, fmt.Sprintf("%v: %s", p.at, p.what))
+	}
+	return errors.New(strings.Join(lines, "\n"))
 }
 
 func (c *checker) reserve(file *protogen.File) {
@@ -50,8 +60,14 @@ func (c *checker) reserve(file *protogen.File) {
 }
 
 func (c *checker) file(file *protogen.File) {
+	earlier := len(c.problems)
+	defer func() { // from top to bottom, as they are mended
+		slices.SortStableFunc(c.problems[earlier:], func(a, b problem) int {
+			return cmp.Or(cmp.Compare(a.at.line, b.at.line), cmp.Compare(a.at.column, b.at.column))
+		})
+	}()
 	if file.GoPackageName == "main" && generates(file) {
-		c.report(goPackage(file.Desc), "the messages are in Go package main, which no other package can import: give them one of their own with option go_package")
+		c.reportf(goPackage(file.Desc), "the messages are in Go package main, which no other package can import: give them one of their own with option go_package")
 	}
 	for _, m := range allMessages(file.Messages) {
 		c.message(m)
@@ -72,12 +88,12 @@ func (c *checker) message(m *protogen.Message) {
 		at := keyOption(f.Desc)
 		switch {
 		case event == nil:
-			c.report(at, "%s is a key, but %s is no event: add option (micro.v1.event) to the message, or take the key away", f.Desc.Name(), m.Desc.Name())
+			c.reportf(at, "%s is a key, but %s is no event: add option (micro.v1.event) to the message, or take the key away", f.Desc.Name(), m.Desc.Name())
 		case f.Desc.Kind() != protoreflect.StringKind || f.Desc.Cardinality() == protoreflect.Repeated:
-			c.report(at, "%s is a key of type %s: a key is one string, so annotate a field of type string", f.Desc.Name(), typeOf(f.Desc))
+			c.reportf(at, "%s is a key of type %s: a key is one string, so annotate a field of type string", f.Desc.Name(), typeOf(f.Desc))
 		default:
 			if keys++; keys > 1 {
-				c.report(at, "%s is a second key of %s: an event has one, so make a field that holds both, or take one away", f.Desc.Name(), m.Desc.Name())
+				c.reportf(at, "%s is a second key of %s: an event has one, so make a field that holds both, or take one away", f.Desc.Name(), m.Desc.Name())
 			}
 		}
 	}
@@ -103,14 +119,14 @@ func typeOf(f protoreflect.FieldDescriptor) string {
 func (c *checker) extensions(extensions []*protogen.Extension) {
 	for _, x := range extensions {
 		if isKey(x) {
-			c.report(keyOption(x.Desc), "%s is an extension, which cannot be a key: annotate a field of the event itself", x.Desc.Name())
+			c.reportf(keyOption(x.Desc), "%s is an extension, which cannot be a key: annotate a field of the event itself", x.Desc.Name())
 		}
 	}
 }
 
 func (c *checker) event(m *protogen.Message, event *microv1.Event) {
 	name := m.Desc.Name()
-	report := func(format string, args ...any) { c.report(eventOption(m.Desc), format, args...) }
+	report := func(format string, args ...any) { c.reportf(eventOption(m.Desc), format, args...) }
 	if isNewer(event) || isNewer(event.GetRetry()) {
 		report("event %s has options that this protoc-gen-micro does not know: install the version that its annotations.proto is from", name)
 	}
@@ -172,7 +188,7 @@ const maxService = 255
 func (c *checker) service(s *protogen.Service) {
 	// The rule of package resolver: what protobuf takes, but for these two.
 	if name := s.Desc.FullName(); name[0] == '_' || len(name) > maxService {
-		c.report(position(s.Desc), "service %s cannot be found by this name: registries take 1 to %d characters, of which the first is a letter", name, maxService)
+		c.reportf(position(s.Desc), "service %s cannot be found by this name: registries take 1 to %d characters, of which the first is a letter", name, maxService)
 	}
 	for _, m := range s.Methods {
 		c.method(m)
@@ -180,7 +196,7 @@ func (c *checker) service(s *protogen.Service) {
 }
 
 func (c *checker) method(m *protogen.Method) {
-	report := func(format string, args ...any) { c.report(methodOption(m.Desc), format, args...) }
+	report := func(format string, args ...any) { c.reportf(methodOption(m.Desc), format, args...) }
 	options := methodOf(m)
 	if isNewer(options) {
 		report("%s has options that this protoc-gen-micro does not know: install the version that its annotations.proto is from", m.Desc.Name())
@@ -208,10 +224,10 @@ func (c *checker) duration(report func(string, ...any), what string, d *duration
 	return false
 }
 
-func (c *checker) report(at, format string, args ...any) {
-	problem := at + ": " + fmt.Sprintf(format, args...)
-	if !slices.Contains(c.problems, problem) {
-		c.problems = append(c.problems, problem)
+func (c *checker) reportf(at place, format string, args ...any) {
+	p := problem{at, fmt.Sprintf(format, args...)}
+	if !slices.Contains(c.problems, p) {
+		c.problems = append(c.problems, p)
 	}
 }
 

@@ -44,7 +44,7 @@ func generateFile(gen *protogen.Plugin, file *protogen.File) {
 // doc writes a declaration's comment: ours, and what the .proto says.
 func doc(g *protogen.GeneratedFile, ours string, d protoreflect.Descriptor, theirs protogen.Comments) {
 	g.P("// ", ours)
-	if text := strings.TrimRight(string(theirs), "\n"); text != "" {
+	if text := strings.TrimRight(sourceText(string(theirs)), "\n"); text != "" {
 		g.P("//")
 		for line := range strings.SplitSeq(text, "\n") {
 			if line != "" && !strings.HasPrefix(line, " ") {
@@ -55,6 +55,11 @@ func doc(g *protogen.GeneratedFile, ours string, d protoreflect.Descriptor, thei
 	}
 	deprecation(g, d)
 }
+
+// sourceText drops what a comment of a .proto may have, and Go source nowhere.
+func sourceText(s string) string { return notInGo.Replace(strings.ToValidUTF8(s, "")) }
+
+var notInGo = strings.NewReplacer("\x00", "", "\ufeff", "")
 
 // deprecation ends a declaration's comment if the .proto says so, in the form
 // that tools know.

@@ -10,24 +10,37 @@ import (
 // annotation is the number of each of our options.
 const annotation = 73167
 
+// place is where something stands in a .proto; lines and columns begin at 1,
+// and are 0 in a file that was compiled without positions.
+type place struct {
+	file         string
+	line, column int
+}
+
+func (p place) String() string {
+	if p.line == 0 {
+		return p.file
+	}
+	return fmt.Sprintf("%s:%d:%d", p.file, p.line, p.column)
+}
+
 // Where an annotation stands, by the numbers that its options have in their
 // descriptor.
 
-func eventOption(d protoreflect.MessageDescriptor) string { return position(d, 7, annotation) }
+func eventOption(d protoreflect.MessageDescriptor) place { return position(d, 7, annotation) }
 
-func keyOption(d protoreflect.FieldDescriptor) string { return position(d, 8, annotation) }
+func keyOption(d protoreflect.FieldDescriptor) place { return position(d, 8, annotation) }
 
-func methodOption(d protoreflect.MethodDescriptor) string { return position(d, 4, annotation) }
+func methodOption(d protoreflect.MethodDescriptor) place { return position(d, 4, annotation) }
 
-func goPackage(d protoreflect.FileDescriptor) string { return position(d, 8, 11) }
+func goPackage(d protoreflect.FileDescriptor) place { return position(d, 8, 11) }
 
-// position returns file:line:column of what the path leads to from d, or else
-// of d, or the file alone where it was compiled without positions.
-func position(d protoreflect.Descriptor, below ...int32) string {
+// position returns where that stands which the path leads to from d, or else d.
+func position(d protoreflect.Descriptor, below ...int32) place {
 	file := d.ParentFile()
 	locations := file.SourceLocations()
 	if locations.Len() == 0 {
-		return file.Path()
+		return place{file: file.Path()}
 	}
 	at := locations.ByDescriptor(d)
 	path := append(slices.Clone(at.Path), below...)
@@ -38,5 +51,5 @@ func position(d protoreflect.Descriptor, below ...int32) string {
 			break
 		}
 	}
-	return fmt.Sprintf("%s:%d:%d", file.Path(), at.StartLine+1, at.StartColumn+1)
+	return place{file.Path(), at.StartLine + 1, at.StartColumn + 1}
 }
