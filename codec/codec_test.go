@@ -139,17 +139,17 @@ func TestBadValue(t *testing.T) {
 func TestForContentType(t *testing.T) {
 	t.Parallel()
 	for contentType, want := range map[string]codec.Codec{
-		"application/protobuf":               codec.Proto,
-		"application/x-protobuf":             codec.Proto,
-		"application/json":                   codec.JSON,
-		"application/json; charset=utf-8":    codec.JSON,
+		"application/protobuf":                codec.Proto,
+		"application/x-protobuf":              codec.Proto,
+		"application/json":                    codec.JSON,
+		"application/json; charset=utf-8":     codec.JSON,
 		"Application/JSON ;charset=\"utf-8\"": codec.JSON,
-		" application/protobuf":              codec.Proto,
-		"application/cloudevents+json":       nil,
-		"application/json+x":                 nil,
-		"json":                               nil,
-		"":                                   nil,
-		";":                                  nil,
+		" application/protobuf":               codec.Proto,
+		"application/cloudevents+json":        nil,
+		"application/json+x":                  nil,
+		"json":                                nil,
+		"":                                    nil,
+		";":                                   nil,
 	} {
 		got, ok := codec.ForContentType(contentType)
 		if got != want || ok != (want != nil) {
@@ -161,6 +161,7 @@ func TestForContentType(t *testing.T) {
 // named is JSON by another name.
 type named struct {
 	codec.Codec
+
 	name  string
 	types []string
 }

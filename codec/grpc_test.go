@@ -3,6 +3,8 @@ package codec_test
 import (
 	"bytes"
 	"context"
+	"errors"
+	"io"
 	"net"
 	"sync"
 	"testing"
@@ -38,8 +40,11 @@ func (s *server) UnaryCall(ctx context.Context, in *grpc_testing.SimpleRequest) 
 func (s *server) FullDuplexCall(stream grpc_testing.TestService_FullDuplexCallServer) error {
 	for {
 		in, err := stream.Recv()
-		if err != nil {
+		if errors.Is(err, io.EOF) {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if err := stream.Send(&grpc_testing.StreamingOutputCallResponse{Payload: in.GetPayload()}); err != nil {
 			return err
