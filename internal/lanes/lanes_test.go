@@ -51,7 +51,7 @@ type log struct {
 	lines []string
 }
 
-func (l *log) add(format string, args ...any) {
+func (l *log) addf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, fmt.Sprintf(format, args...))
@@ -69,7 +69,7 @@ func TestRetryHoldsBackOnlyItsKey(t *testing.T) {
 		var got log
 		start := time.Now()
 		p := newPool(t, lanes.Config[string]{Concurrency: 1, Window: 100, Handle: func(_ context.Context, v string, attempt int) (time.Duration, error) {
-			got.add("%v %s try %d", time.Since(start), v, attempt)
+			got.addf("%v %s try %d", time.Since(start), v, attempt)
 			if v == "a1" && attempt < 3 {
 				return time.Minute, nil
 			}
@@ -202,7 +202,7 @@ func TestSkipsWhatIsFinished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got log
 		p := newPool(t, lanes.Config[int]{Concurrency: 1, Window: 100, Handle: func(_ context.Context, v, _ int) (time.Duration, error) {
-			got.add("%d", v)
+			got.addf("%d", v)
 			if v == 5 {
 				return time.Hour, nil
 			}
@@ -257,7 +257,7 @@ func TestDrain(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var got log
 				p := lanes.New(t.Context(), lanes.Config[string]{Concurrency: 2, Window: 10, Handle: func(ctx context.Context, v string, _ int) (time.Duration, error) {
-					got.add("%s", v)
+					got.addf("%s", v)
 					if v == "backoff" {
 						return 5 * time.Second, nil
 					}
@@ -322,7 +322,7 @@ func TestFailure(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var got log
 				p := newPool(t, lanes.Config[string]{Concurrency: 1, Window: 2, Handle: func(_ context.Context, v string, _ int) (time.Duration, error) {
-					got.add("%s", v)
+					got.addf("%s", v)
 					return 0, tt.fail()
 				}})
 				q := p.Partition(lanes.Position{})
@@ -355,7 +355,7 @@ func TestHandlerContextHasValuesAndNotTheEnd(t *testing.T) {
 		cancel()
 		var got log
 		p := lanes.New(ctx, lanes.Config[int]{Window: 1, Handle: func(ctx context.Context, _, _ int) (time.Duration, error) {
-			got.add("%v %v", ctx.Value(key{}), ctx.Err())
+			got.addf("%v %v", ctx.Value(key{}), ctx.Err())
 			return 0, nil
 		}})
 		q := p.Partition(lanes.Position{})

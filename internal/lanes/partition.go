@@ -12,6 +12,9 @@ const grace = time.Second
 // Partition is one partition while it is assigned to us. Its methods are safe
 // for concurrent use, but only one goroutine may Add.
 type Partition[T any] struct {
+	// The pool's lock guards it, and the last fields.
+	tracker
+
 	pool    *Pool[T]
 	ctx     context.Context // the handlers' context
 	cancel  context.CancelFunc
@@ -20,14 +23,13 @@ type Partition[T any] struct {
 	stopped chan struct{} // closed when draining begins
 	quiet   chan struct{} // closed when draining and no handler runs
 
-	// The pool's lock guards these.
-	tracker
+	// The pool's lock guards these, too.
 	keys     map[uint64]*lane[T] // by the hash of the key: two keys of one hash (2⁻⁶⁴) would share a lane, which is slower and not wrong
 	backoff  map[*lane[T]]struct{}
-	running  int  // handlers
+	running  int       // handlers
 	waiting  time.Time // since when Add waits for room; zero: it does not
-	draining bool // nothing is started any more
-	final    bool // the position does not move any more
+	draining bool      // nothing is started any more
+	final    bool      // the position does not move any more
 }
 
 // Partition starts a partition at the position that was committed for it.
