@@ -21,7 +21,7 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run("publishers="+strconv.Itoa(publishers), func(b *testing.B) {
 			ctx := b.Context()
 			broker := pubsub.NewMemory()
-			defer broker.Close(ctx) //nolint:errcheck // nothing is left to end
+			defer broker.Close(ctx)
 			events := make([]*wrapperspb.StringValue, 512)
 			for i := range events {
 				events[i] = wrapperspb.String("key-" + strconv.Itoa(i))

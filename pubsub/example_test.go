@@ -29,7 +29,7 @@ func Example() {
 		fmt.Println(err)
 		return
 	}
-	defer broker.Close(ctx) //nolint:errcheck // nothing is left in it
+	defer broker.Close(ctx)
 
 	if err := signups.Publish(ctx, broker, &Signup{User: "ada", Plan: "free"}); err != nil {
 		fmt.Println(err)

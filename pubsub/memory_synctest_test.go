@@ -114,7 +114,7 @@ func TestCloseOfFullPartition(t *testing.T) {
 		synctest.Wait()
 		go func() { published <- broker.Publish(ctx, message("k", "2")) }()
 		synctest.Wait()
-		go broker.Close(ctx) //nolint:errcheck // the test is about the publisher
+		go broker.Close(ctx)
 		if err := <-published; !errors.Is(err, pubsub.ErrClosed) || !errors.Is(err, pubsub.ErrNotSent) {
 			t.Errorf("Publish returned %v, want %v", err, pubsub.ErrClosed)
 		}

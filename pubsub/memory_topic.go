@@ -182,11 +182,6 @@ func (g *memoryGroup) assign() {
 	for _, m := range g.members {
 		signal(m.changed)
 	}
-	for p := range g.parts {
-		if owner := g.parts[p].owner; owner != nil {
-			signal(owner.changed)
-		}
-	}
 }
 
 // release tells the log of p what every group with members has finished.

@@ -1,6 +1,9 @@
 package pubsub
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"slices"
+)
 
 // murmur2 is the hash by which Kafka's Java client spreads keys: with it a key
 // is in the same partition here as there, if there are as many.
@@ -12,8 +15,8 @@ func murmur2(key []byte) uint32 {
 		k ^= k >> r
 		h = h*m ^ k*m
 	}
-	for i := len(key) - 1; i >= 0; i-- {
-		h ^= uint32(key[i]) << (8 * i)
+	for i, b := range slices.Backward(key) {
+		h ^= uint32(b) << (8 * i)
 		if i == 0 {
 			h *= m
 		}

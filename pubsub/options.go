@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -84,7 +85,7 @@ func WithReady(f func()) SubscribeOption {
 // does no harm either.
 func WithMiddleware(m ...Middleware) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) {
-		o.middleware = append(o.middleware[:len(o.middleware):len(o.middleware)], m...)
+		o.middleware = append(slices.Clip(o.middleware), m...)
 	})
 }
 

@@ -67,5 +67,5 @@ func (p RetryPolicy) backoff(attempt int) time.Duration {
 		pause *= 2
 	}
 	pause = min(pause, p.MaxBackoff)
-	return max(pause-rand.N(pause/2+1), 1)
+	return max(pause-rand.N(pause/2+1), 1) //nolint:gosec // spreads load, hides nothing
 }

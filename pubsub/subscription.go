@@ -29,12 +29,12 @@ type Subscription struct {
 	Window       int           // messages from the oldest unfinished one to the newest fetched one, for each partition
 	Start        Start         // First or Last
 	DrainTimeout time.Duration // from when fetching stops, or a partition is lost, to the end of the handlers' context
+	DeadLetters  string        // the dead-letter topic, "" without one; a driver whose topics are declared checks that it exists
 	Logger       *slog.Logger  // names the topic and the group
 
 	publisher Publisher
 	handler   Handler
 	retry     RetryPolicy
-	deadTopic string // "" without dead letters
 	ready     func()
 	readyOnce sync.Once
 	limit     int // 0: none
@@ -87,14 +87,14 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 		}
 	}
 	if o.dead {
-		s.deadTopic = o.deadTopic
-		if s.deadTopic == "" {
-			s.deadTopic = deadTopicName(topic, group)
+		s.DeadLetters = o.deadTopic
+		if s.DeadLetters == "" {
+			s.DeadLetters = deadTopicName(topic, group)
 		}
-		if err := checkName("dead-letter topic", s.deadTopic); err != nil {
+		if err := checkName("dead-letter topic", s.DeadLetters); err != nil {
 			return nil, err
 		}
-		if s.deadTopic == topic {
+		if s.DeadLetters == topic {
 			return nil, fmt.Errorf("pubsub: subscribe to %s: it cannot be its own dead-letter topic", topic)
 		}
 	}
@@ -146,18 +146,26 @@ func (s *Subscription) Ready() {
 // Handle counts the attempts in d.Attempt, which begins at 0. Safe for
 // concurrent use, though not for one d.
 func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time.Duration, err error) {
-	if s.limit == 0 {
-		retryAfter, err = s.try(ctx, d)
-	} else {
-		if !s.begin() {
-			return fullPause, nil
+	returned := false
+	defer func() {
+		if !returned {
+			err = fmt.Errorf("pubsub: subscription %s/%s ends: the handler of message %s at %d/%d has ended its goroutine (runtime.Goexit, FailNow of a test)",
+				s.Topic, s.Group, d.ID, d.Partition, d.Offset)
 		}
+		if err != nil {
+			s.fail(err)
+		}
+	}()
+	switch {
+	case s.limit == 0:
+		retryAfter, err = s.try(ctx, d)
+	case s.begin():
 		retryAfter, err = s.try(ctx, d)
 		s.end(retryAfter == 0 && err == nil)
+	default:
+		retryAfter = fullPause
 	}
-	if err != nil {
-		s.fail(err)
-	}
+	returned = true
 	return retryAfter, err
 }
 
@@ -190,7 +198,7 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 	if d.dead != nil {
 		return s.bury(ctx, d)
 	}
-	if ctx.Err() != nil {
+	if cutOff(ctx) {
 		return s.retry.InitialBackoff, nil
 	}
 	d.Attempt++
@@ -198,7 +206,7 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 	if err == nil {
 		return 0, nil
 	}
-	if ctx.Err() != nil { // it failed because it was cut off
+	if cutOff(ctx) { // that is why it failed
 		return s.retry.InitialBackoff, nil
 	}
 	final := isPermanent(err) || s.retry.exhausted(d.Attempt)
@@ -210,13 +218,16 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 		pause := s.retry.backoff(d.Attempt)
 		s.Logger.Warn("pubsub: message failed, will be tried again", at(d, "after", pause, "error", err)...)
 		return pause, nil
-	case s.deadTopic == "":
+	case s.DeadLetters == "":
 		return 0, fmt.Errorf("pubsub: subscription %s/%s ends: message %s at %d/%d failed at attempt %d, and there is no dead-letter topic (WithDeadLetter): %w",
 			s.Topic, s.Group, d.ID, d.Partition, d.Offset, d.Attempt, err)
 	}
 	d.dead = &burial{cause: err}
 	return s.bury(ctx, d)
 }
+
+// cutOff reports that the drain deadline is over.
+func cutOff(ctx context.Context) bool { return ctx.Err() != nil }
 
 // burial is a message on its way to the dead-letter topic.
 type burial struct {
@@ -233,13 +244,13 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery) (time.Duration, er
 	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
 	defer cancel()
 	d.dead.tries++
-	if err := s.publisher.Publish(ctx, deadLetter(s.deadTopic, d, d.dead.cause)); err != nil {
+	if err := s.publisher.Publish(ctx, deadLetter(s.DeadLetters, d, d.dead.cause)); err != nil {
 		pause := s.retry.backoff(d.dead.tries)
 		s.Logger.Error("pubsub: dead letter not published, will be tried again",
-			at(d, "dead_letter_topic", s.deadTopic, "after", pause, "cause", d.dead.cause, "error", err)...)
+			at(d, "dead_letter_topic", s.DeadLetters, "after", pause, "cause", d.dead.cause, "error", err)...)
 		return pause, nil
 	}
-	s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", s.deadTopic, "cause", d.dead.cause)...)
+	s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", s.DeadLetters, "cause", d.dead.cause)...)
 	return 0, nil
 }
 

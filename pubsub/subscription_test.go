@@ -318,7 +318,7 @@ func TestRun(t *testing.T) {
 			return ctx.Err()
 		}, nil},
 		"driver failed": {func(context.Context, func(), *pubsub.Subscription) error { return away }, away},
-		"driver failed in the drain": {func(ctx context.Context, cancel func(), _ *pubsub.Subscription) error {
+		"driver failed in the drain": {func(_ context.Context, cancel func(), _ *pubsub.Subscription) error {
 			cancel()
 			return away
 		}, away},

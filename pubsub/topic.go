@@ -105,6 +105,7 @@ type deliveryKey struct{}
 // draft is a message in the making, in one allocation with what Publish needs.
 type draft struct {
 	Message
+
 	codec codec.Codec
 	one   [1]*Message
 }

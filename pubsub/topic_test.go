@@ -317,7 +317,7 @@ func TestTopicDefaults(t *testing.T) {
 		if err != nil || tries != test.tries {
 			t.Errorf("%s: %d tries, %v; want %d", group, tries, err, test.tries)
 		}
-		err = broker.Subscribe(ctx, "aside", group, func(_ context.Context, d *pubsub.Delivery) error { return nil }, pubsub.WithLimit(1))
+		err = broker.Subscribe(ctx, "aside", group, func(context.Context, *pubsub.Delivery) error { return nil }, pubsub.WithLimit(1))
 		if err != nil {
 			t.Errorf("%s: no dead letter: %v", group, err)
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -190,6 +191,22 @@ func noDeadLetter(s *suite) {
 	sub := s.subscribe(s.group, func(context.Context, *pubsub.Delivery) error { return pubsub.Permanent(cause) })
 	if err := sub.wait(); !errors.Is(err, cause) {
 		s.Errorf("Subscribe returned %v, want %v", err, cause)
+	}
+	r := newRecord()
+	s.subscribe(s.group, r.handle)
+	s.await(r, 1)
+}
+
+// A handler that ends its goroutine, as FailNow of a test does, ends the
+// subscription: it must not hang.
+func goexit(s *suite) {
+	s.publish(s.message("k", "v"))
+	sub := s.subscribe(s.group, func(context.Context, *pubsub.Delivery) error {
+		runtime.Goexit()
+		return nil
+	}, pubsub.WithDeadLetter())
+	if err := sub.wait(); err == nil || !strings.Contains(err.Error(), "ended its goroutine") {
+		s.Errorf("Subscribe returned %v", err)
 	}
 	r := newRecord()
 	s.subscribe(s.group, r.handle)

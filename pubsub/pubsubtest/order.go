@@ -96,7 +96,10 @@ func concurrency(s *suite) {
 	var running, most atomic.Int32
 	sub := s.subscribe(s.group, func(context.Context, *pubsub.Delivery) error {
 		n := running.Add(1)
-		for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+		for {
+			if seen := most.Load(); n <= seen || most.CompareAndSwap(seen, n) {
+				break
+			}
 		}
 		for range 100 { // give others the chance to be one too many
 			runtime.Gosched()

@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		{"UndecodableEndsSubscription", undecodableEndsSubscription},
 		{"NoDeadLetter", noDeadLetter},
 		{"BroadcastDeadLetter", broadcastDeadLetter},
+		{"Goexit", goexit},
 
 		{"Limit", limit},
 		{"Drain", drain},
