@@ -99,7 +99,7 @@ func checkAddrs(addrs []string) ([]string, error) {
 			host, port = addr, "9092"
 			addrs[i] = net.JoinHostPort(host, port)
 		}
-		if _, err := net.LookupPort("tcp", port); err != nil || host == "" {
+		if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil || host == "" {
 			return nil, fmt.Errorf("kafka: address %q: give host:port", addr)
 		}
 	}
@@ -167,7 +167,7 @@ func (b *Broker) unreachable(err error) error {
 // backoff is how long to wait before try n; 0 is the first one after a failure.
 func backoff(n int) time.Duration {
 	d := min(10*time.Millisecond<<min(n, 10), 500*time.Millisecond)
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) //nolint:gosec // spreads load, hides nothing
 }
 
 // pause waits before try n; it is false when ctx has ended.

@@ -1,2 +1,77 @@
-// Package kafka is the broker on Apache Kafka.
+// Package kafka is the broker on Apache Kafka, and on what speaks its protocol.
+//
+// A URL says what most programs need:
+//
+//	import _ "github.com/grpc-micro/micro/pubsub/kafka"
+//
+//	b, err := pubsub.Open("kafka://user:password@h1:9092,h2:9092?tls=true&sasl=scram-sha-512")
+//
+// Its parameters, each an [Option] of [New] too:
+//
+//	tls=true               TLS; ca=FILE for an authority of one's own, cert=FILE&key=FILE for a client certificate
+//	sasl=MECHANISM         plain, scram-sha-256 or scram-sha-512, with the user and the password of the URL
+//	auto_create=N          create topics that do not exist, with N partitions (0: the broker's default) and replication=N
+//	compression=NAME       gzip, snappy, lz4 or zstd
+//	client_id=NAME         what the servers' logs, metrics and quotas call us
+//	connect_timeout=10s    how long Subscribe waits for a server that was never reached
+//	publish_timeout=30s    how long a Publish may take whose context has no deadline
+//	session_timeout=10s    how long the partitions of a member that has died stand still
+//
+// Write a port behind each host, or behind none of them.
+//
+// # Publishing
+//
+// A message is published when every replica in sync has it. Each partition has
+// one request in flight; what is published meanwhile goes together in the next.
+// So a lone message leaves at once, and many calls at a time share requests,
+// without a delay to tune. Keys are spread as Kafka's Java client does
+// (murmur2).
+//
+// The result of each message is nil, or wraps one of three errors:
+//
+//   - [pubsub.ErrRejected]: the cluster does not take it, and will not later.
+//   - [pubsub.ErrNotSent]: it is not in the log; publishing it again makes no
+//     duplicate.
+//   - [pubsub.ErrUnknown]: it was in a request that has no answer, and may be in
+//     the log.
+//
+// What waits behind a message that has failed so, with its key, comes back as
+// not sent: a key's messages never overtake each other. Only a caller that
+// leaves before its message is in a request takes nothing else with it.
+//
+// kafka-go has no idempotent producer. A request without an answer is sent
+// again as long as somebody waits for it, so the log can hold a message twice,
+// with the same ID.
+//
+// # Subscribing
+//
+// Handlers run in key lanes: one at a time for a key, many keys at once. A
+// commit carries the finished prefix of a partition and, in its metadata, what
+// is finished behind it, every quarter of a second and when the partition is
+// given away; so a planned rebalance repeats nothing, also with a message in
+// backoff, and after a crash at most what was finished since the last commit
+// comes again. Other clients of the group see an ordinary offset.
+//
+// A group begins at the oldest message, unless [pubsub.WithStart] says
+// otherwise; that choice is committed before the subscription is ready, and
+// partitions that are added later are read from their first message. If
+// retention has deleted messages before they were handled, or the topic was
+// made anew, the log says from where to where they are lost, and reading goes
+// on at the oldest.
+//
+// When the cluster is away the subscription waits for it, however long, and
+// logs when it goes and when it comes back. Only a server that was never
+// reached, a topic or a dead-letter topic that does not exist, or a group that
+// may not be joined is an error of Subscribe.
+//
+// Do not consume topics that are written to in transactions: kafka-go does not
+// leave out what was aborted.
+//
+// # Events on the wire
+//
+// Attributes are headers in the binary content mode of CloudEvents 1.0
+// (ce_specversion, ce_id, ce_source, ce_type, ce_time, ce_subject and
+// content-type); all other headers are the message's own. A message without
+// them, of another producer, has an empty ID and type, and the time of its
+// record.
 package kafka

@@ -49,8 +49,9 @@ func notAppended(err error) bool {
 		switch code {
 		case kafkago.Unknown, kafkago.RequestTimedOut, kafkago.NetworkException, kafkago.NotEnoughReplicasAfterAppend, kafkago.KafkaStorageError:
 			return false
+		default:
+			return true
 		}
-		return true
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Op == "dial"

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
 
@@ -67,7 +70,7 @@ func TestBrokerRestart(t *testing.T) {
 		}
 	}
 	close(stop)
-	<-stopped
+	receive(t, stopped)
 	l.await(t, len(published))
 	m.leave()
 	_, again := l.count()
@@ -230,5 +233,88 @@ func TestConnectionsCut(t *testing.T) {
 		if err := b.Publish(t.Context(), message("t", "k", fmt.Sprint(i))); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A member that the network has cut off comes back by a new name, and sees to it
+// that the group does not wait for the old one, which would take the session
+// timeout. What it had in hand it may do again, and nothing is lost.
+func TestMemberCutOff(t *testing.T) {
+	t.Parallel()
+	var network network
+	addr := startFake(t, kfake.ListenFn(network.listen))
+	b := newBroker(t, []string{addr}, kafka.WithAutoCreate(4, 1), kafka.WithSessionTimeout(time.Minute))
+	l := newLedger()
+	var logged syncBuffer
+	m := joined(t, b, "t", "g", l.handle, pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	if err := b.Publish(t.Context(), numbered("t", 0, 100, 10)...); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 100)
+	network.cut()
+	until(t, func() bool { return strings.Contains(logged.String(), "not in the group") })
+	network.heal()
+	healed := time.Now()
+	if err := b.Publish(t.Context(), numbered("t", 100, 100, 10)...); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 200)
+	if took := time.Since(healed); took > 10*time.Second {
+		t.Errorf("it took %v until messages were handled again", took)
+	}
+	m.leave()
+}
+
+// network is what servers listen in, to be cut.
+type network struct {
+	mu    sync.Mutex
+	down  bool
+	conns []net.Conn
+}
+
+func (n *network) listen(network, addr string) (net.Listener, error) {
+	l, err := net.Listen(network, addr)
+	return listener{l, n}, err
+}
+
+// cut ends all connections, and those that are made later.
+func (n *network) cut() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = true
+	for _, c := range n.conns {
+		c.Close()
+	}
+	n.conns = nil
+}
+
+func (n *network) heal() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = false
+}
+
+type listener struct {
+	net.Listener
+
+	network *network
+}
+
+func (l listener) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		l.network.mu.Lock()
+		down := l.network.down
+		if !down {
+			l.network.conns = append(l.network.conns, c)
+		}
+		l.network.mu.Unlock()
+		if !down {
+			return c, nil
+		}
+		c.Close()
 	}
 }

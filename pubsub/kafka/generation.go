@@ -27,9 +27,8 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 		<-ctx.Done()
 		return
 	}
-	s.sub.Ready()
-
 	var fetching sync.WaitGroup
+	fetching.Go(func() { s.ready(ctx) })
 	for _, r := range readers {
 		fetching.Go(func() { r.run(ctx) })
 	}
@@ -45,10 +44,31 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 	s.commitLast(gen, readers)
 }
 
+// ready says that nothing is missed from now on. For a group that begins at the
+// last message that is when every partition's beginning is committed, those of
+// other members too: what is published before that could be skipped.
+func (s *subscription) ready(ctx context.Context) {
+	for try := 0; !s.started && s.sub.Start == pubsub.Last; try++ {
+		if n, err := s.b.lookup(ctx, s.sub.Topic); err == nil {
+			all := make([]int, n)
+			for p := range all {
+				all[p] = p
+			}
+			committed, err := s.committed(ctx, all)
+			s.started = err == nil && len(committed) == n
+		}
+		if !s.started && !pause(ctx, try) {
+			return
+		}
+	}
+	s.started = true
+	s.sub.Ready()
+}
+
 // assigned returns a reader for each partition, at its position. Nil: the
 // generation, or the subscription, has ended before all were known.
 func (s *subscription) assigned(ctx context.Context, gen *kafkago.Generation) []*reader {
-	var partitions []int
+	partitions := make([]int, 0, len(gen.Assignments[s.sub.Topic]))
 	for _, a := range gen.Assignments[s.sub.Topic] {
 		partitions = append(partitions, a.ID)
 	}
@@ -56,7 +76,7 @@ func (s *subscription) assigned(ctx context.Context, gen *kafkago.Generation) []
 	if len(partitions) == 0 {
 		return readers
 	}
-	trouble := newTrouble(s.log, "kafka: positions are not known")
+	trouble := newTrouble(s.log, "positions are not known")
 	for try := 0; ; try++ {
 		positions, err := s.positions(ctx, partitions)
 		if err == nil {
@@ -87,6 +107,32 @@ func (s *subscription) assigned(ctx context.Context, gen *kafkago.Generation) []
 
 // positions returns what the group has committed; where it has not, the start.
 func (s *subscription) positions(ctx context.Context, partitions []int) (map[int]lanes.Position, error) {
+	positions, err := s.committed(ctx, partitions)
+	if err != nil {
+		return nil, err
+	}
+	start := s.sub.Start
+	if s.started || len(positions) > 0 {
+		start = pubsub.First // the group is not new, so the partition is
+	}
+	var fresh []int
+	for _, p := range partitions {
+		if _, ok := positions[p]; !ok {
+			fresh = append(fresh, p)
+		}
+	}
+	if len(fresh) == 0 {
+		return positions, nil
+	}
+	starts, err := s.offsets(ctx, fresh, start)
+	for p, offset := range starts {
+		positions[p] = lanes.Position{Next: offset}
+	}
+	return positions, err
+}
+
+// committed returns the positions that the group has committed.
+func (s *subscription) committed(ctx context.Context, partitions []int) (map[int]lanes.Position, error) {
 	r, err := s.b.client.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: s.sub.Group, Topics: map[string][]int{s.sub.Topic: partitions}})
 	if err != nil {
 		return nil, err
@@ -103,20 +149,7 @@ func (s *subscription) positions(ctx context.Context, partitions []int) (map[int
 			positions[p.Partition] = lanes.DecodePosition(p.CommittedOffset, p.Metadata)
 		}
 	}
-	var fresh []int
-	for _, p := range partitions {
-		if _, ok := positions[p]; !ok {
-			fresh = append(fresh, p)
-		}
-	}
-	if len(fresh) == 0 {
-		return positions, nil
-	}
-	starts, err := s.offsets(ctx, fresh, s.sub.Start)
-	for p, offset := range starts {
-		positions[p] = lanes.Position{Next: offset}
-	}
-	return positions, err
+	return positions, nil
 }
 
 // offsets returns the first or the last offset of partitions.
@@ -155,7 +188,7 @@ func (s *subscription) offsets(ctx context.Context, partitions []int, start pubs
 func (s *subscription) commitOnTick(stop <-chan struct{}, gen *kafkago.Generation, readers []*reader) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
-	trouble := newTrouble(s.log, "kafka: positions are not committed")
+	trouble := newTrouble(s.log, "positions are not committed")
 	for {
 		select {
 		case <-stop:

@@ -45,10 +45,17 @@ func (t *topic) get(ctx context.Context) (*partitioning, error) {
 	}
 	select {
 	case t.looking <- struct{}{}:
-		defer func() { <-t.looking }()
-	case <-ctx.Done():
-		return nil, t.b.unreachable(ended(ctx))
+	default:
+		if to != nil {
+			return to, nil // somebody else is looking
+		}
+		select {
+		case t.looking <- struct{}{}:
+		case <-ctx.Done():
+			return nil, t.b.unreachable(ended(ctx))
+		}
 	}
+	defer func() { <-t.looking }()
 	if newer := t.to.Load(); newer != to {
 		return newer, nil // somebody else has looked
 	}

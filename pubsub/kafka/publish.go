@@ -64,6 +64,7 @@ func publishError(n int, err error) error {
 type call struct {
 	entries []entry
 	pending atomic.Int32  // entries without a result
+	failed  atomic.Bool   // one has failed; set under its sender's lock
 	done    chan struct{} // receives when pending is 0
 }
 
@@ -106,6 +107,7 @@ func newCall(msgs []*pubsub.Message) *call {
 		c.entries[i] = entry{msg: m, call: c, size: recordSize(m)}
 	}
 	c.pending.Store(int32(len(msgs)))
+	c.failed.Store(false)
 	return c
 }
 
@@ -115,8 +117,10 @@ func (c *call) wait(ctx context.Context) error {
 	select {
 	case <-c.done:
 	case <-ctx.Done():
+		// The last comes first: none may go out behind an earlier one of its key
+		// that is taken back.
 		for i := range c.entries {
-			if e := &c.entries[i]; e.sender != nil {
+			if e := &c.entries[len(c.entries)-1-i]; e.sender != nil {
 				e.sender.withdraw(e, ended(ctx))
 			}
 		}
@@ -145,6 +149,9 @@ func (c *call) wait(ctx context.Context) error {
 // no sender yet.
 func (e *entry) finish(err error) {
 	e.state, e.err = done, err
+	if err != nil {
+		e.call.failed.Store(true)
+	}
 	if e.call.pending.Add(-1) == 0 {
 		e.call.done <- struct{}{}
 	}

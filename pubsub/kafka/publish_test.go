@@ -54,13 +54,28 @@ func publishing(t *testing.T, ctx context.Context, b *kafka.Broker, msgs ...*pub
 // until waits for a condition that nothing signals.
 func until(t testing.TB, done func() bool) {
 	t.Helper()
+	deadline := time.After(patience)
 	for tick := time.Tick(time.Millisecond); !done(); {
 		select {
 		case <-tick:
-		case <-t.Context().Done():
+		case <-deadline:
 			t.Fatal("waited in vain")
 		}
 	}
+}
+
+// patience turns a hang into a failure.
+const patience = 30 * time.Second
+
+// receive waits for what comes from c.
+func receive[T any](t testing.TB, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatal("waited in vain")
+	}
+	return v
 }
 
 func message(topic, key, value string) *pubsub.Message {
@@ -104,7 +119,7 @@ func TestPublishBatchesWhileARequestIsUnderWay(t *testing.T) {
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	held, release, requests := holdProduce(t, k)
 	first := publishing(t, t.Context(), b, message("t", "k", "0"))
-	<-held
+	receive(t, held)
 	var rest []<-chan error
 	var want []string
 	for i := range 100 {
@@ -112,7 +127,7 @@ func TestPublishBatchesWhileARequestIsUnderWay(t *testing.T) {
 	}
 	release()
 	for _, result := range append(rest, first) {
-		if err := <-result; err != nil {
+		if err := receive(t, result); err != nil {
 			t.Error(err)
 		}
 	}
@@ -132,15 +147,15 @@ func TestPublishRejectedReturnsWhatIsBehind(t *testing.T) {
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	held, release, _ := holdProduce(t, k)
-	first := publishing(t, t.Context(), b, message("t", "a", "a1"), message("t", "", "none1"))
-	<-held
-	behind := publishing(t, t.Context(), b, message("t", "a", "a2"), message("t", "b", "b1"), message("t", "", "none2"))
+	first := publishing(t, t.Context(), b, message("t", "a", "a1"))
+	receive(t, held)
+	behind := publishing(t, t.Context(), b, message("t", "a", "a2"), message("t", "b", "b1"), message("t", "", "none"))
 	k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord})
 	release()
 
-	err := <-first
-	checkResults(t, err, pubsub.ErrRejected, pubsub.ErrRejected)
-	if err = <-behind; err != nil {
+	err := receive(t, first)
+	checkResults(t, err, pubsub.ErrRejected)
+	if err = receive(t, behind); err != nil {
 		checkResults(t, err, pubsub.ErrNotSent, nil, nil)
 		if !strings.Contains(err.Error(), "earlier message of its key") {
 			t.Errorf("error %q does not say why", err)
@@ -148,7 +163,74 @@ func TestPublishRejectedReturnsWhatIsBehind(t *testing.T) {
 	} else {
 		t.Error("a message overtook a rejected one of its key")
 	}
-	if diff := cmp.Diff([][]string{{"b1", "none2"}}, logOf(t, k, "t")); diff != "" {
+	if diff := cmp.Diff([][]string{{"b1", "none"}}, logOf(t, k, "t")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// When the server says which record of a batch is bad, only that one is rejected,
+// and what is behind it with its key is not sent. The others lose nothing.
+func TestPublishOneBadRecord(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	held, goOn := make(chan struct{}), make(chan struct{})
+	requests := 0
+	k.Cluster().ControlKey(int16(kmsg.Produce), func(r kmsg.Request) (kmsg.Response, error, bool) {
+		k.Cluster().KeepControl()
+		switch requests++; requests {
+		case 1:
+			close(held)
+			k.Cluster().SleepControl(func() { <-goOn })
+		case 2: // of a, bad, bad again, c, none
+			request := r.(*kmsg.ProduceRequest)
+			bad := kmsg.NewProduceResponseTopicPartitionErrorRecord()
+			bad.RelativeOffset = 1
+			partition := kmsg.NewProduceResponseTopicPartition()
+			partition.ErrorCode = kerr.InvalidRecord.Code
+			partition.ErrorRecords = append(partition.ErrorRecords, bad)
+			topic := kmsg.NewProduceResponseTopic()
+			topic.Topic = request.Topics[0].Topic
+			topic.Partitions = append(topic.Partitions, partition)
+			response := request.ResponseKind().(*kmsg.ProduceResponse)
+			response.Topics = append(response.Topics, topic)
+			return response, nil, true
+		}
+		return nil, nil, false
+	})
+	first := publishing(t, t.Context(), b, message("t", "first", "first"))
+	receive(t, held)
+	batch := publishing(t, t.Context(), b, message("t", "a", "a"), message("t", "bad", "bad"), message("t", "bad", "bad again"), message("t", "c", "c"), message("t", "", "none"))
+	behind := publishing(t, t.Context(), b, message("t", "a", "a2"), message("t", "bad", "bad 3"))
+	close(goOn)
+	if err := receive(t, first); err != nil {
+		t.Error(err)
+	}
+	checkResults(t, receive(t, batch), nil, pubsub.ErrRejected, pubsub.ErrNotSent, nil, nil)
+	checkResults(t, receive(t, behind), nil, pubsub.ErrNotSent)
+	if diff := cmp.Diff([][]string{{"first", "a", "c", "none", "a2"}}, logOf(t, k, "t")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Within a call, too, a message does not overtake an earlier one of its key that
+// has failed by the time its turn comes.
+func TestPublishFailedBeforeItsTurn(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	if err := k.Cluster().CreateTopic("t", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	b, err := kafka.New(k.Addrs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeBroker(t, b)
+	k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.InvalidRecord})
+	err = b.Publish(t.Context(),
+		message("t", "a", "a1"), message("unknown", "a", "it takes a second to find out"), message("t", "a", "a2"), message("t", "b", "b1"), message("unknown", "a", "a3"))
+	checkResults(t, err, pubsub.ErrRejected, pubsub.ErrRejected, pubsub.ErrNotSent, nil, pubsub.ErrRejected)
+	if diff := cmp.Diff([][]string{{"b1"}}, logOf(t, k, "t")); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -175,14 +257,14 @@ func TestPublishCancelled(t *testing.T) {
 	held, release, _ := holdProduce(t, k)
 	ctx, cancel := context.WithCancel(t.Context())
 	inRequest := publishing(t, ctx, b, message("t", "a", "a1"))
-	<-held
+	receive(t, held)
 	queued := publishing(t, ctx, b, message("t", "a", "a2"), message("t", "b", "b1"))
 	stays := publishing(t, t.Context(), b, message("t", "a", "a3"))
 	cancel()
-	checkResults(t, <-inRequest, pubsub.ErrUnknown)
-	checkResults(t, <-queued, pubsub.ErrNotSent, pubsub.ErrNotSent)
+	checkResults(t, receive(t, inRequest), pubsub.ErrUnknown)
+	checkResults(t, receive(t, queued), pubsub.ErrNotSent, pubsub.ErrNotSent)
 	release()
-	if err := <-stays; err != nil {
+	if err := receive(t, stays); err != nil {
 		t.Error(err)
 	}
 	if diff := cmp.Diff([][]string{{"a1", "a3"}}, logOf(t, k, "t")); diff != "" {
@@ -196,10 +278,12 @@ func TestPublishAckLost(t *testing.T) {
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	// kfake appends the records, and then says that it did not.
 	k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Err: kerr.NotEnoughReplicasAfterAppend})
-	if err := b.Publish(t.Context(), message("t", "a", "1"), message("t", "a", "2")); err != nil {
-		t.Fatal(err)
+	for _, v := range []string{"1", "2"} {
+		if err := b.Publish(t.Context(), message("t", "a", v)); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if diff := cmp.Diff([][]string{{"1", "2", "1", "2"}}, logOf(t, k, "t")); diff != "" {
+	if diff := cmp.Diff([][]string{{"1", "1", "2"}}, logOf(t, k, "t")); diff != "" {
 		t.Error(diff)
 	}
 
@@ -226,7 +310,7 @@ func TestPublishNotAppendedIsNotSent(t *testing.T) {
 	}
 	until(t, func() bool { return !kafka.InFlight(b) })
 	cancel()
-	checkResults(t, <-result, pubsub.ErrNotSent)
+	checkResults(t, receive(t, result), pubsub.ErrNotSent)
 }
 
 func TestPublishSplitsWhatIsTooLarge(t *testing.T) {
@@ -239,7 +323,7 @@ func TestPublishSplitsWhatIsTooLarge(t *testing.T) {
 	b := newBroker(t, k.Addrs())
 	held, release, _ := holdProduce(t, k)
 	first := publishing(t, t.Context(), b, message("t", "k", "0"))
-	<-held
+	receive(t, held)
 	var msgs []*pubsub.Message
 	want := []string{"0"}
 	for i := range 20 {
@@ -249,7 +333,7 @@ func TestPublishSplitsWhatIsTooLarge(t *testing.T) {
 	}
 	many := publishing(t, t.Context(), b, msgs...)
 	release()
-	if err := errors.Join(<-first, <-many); err != nil {
+	if err := errors.Join(receive(t, first), receive(t, many)); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([][]string{want}, logOf(t, k, "t")); diff != "" {
@@ -295,7 +379,7 @@ func TestPublishBlocksWhenTheQueueIsFull(t *testing.T) {
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	held, release, _ := holdProduce(t, k)
 	first := publishing(t, t.Context(), b, message("t", "k", "0"))
-	<-held
+	receive(t, held)
 	large := strings.Repeat("x", 900_000)
 	var full []<-chan error
 	for kafka.Queued(b)+len(large) < 16<<20 {
@@ -312,7 +396,7 @@ func TestPublishBlocksWhenTheQueueIsFull(t *testing.T) {
 	go func() { blocked <- b.Publish(t.Context(), message("t", "k", large)) }()
 	release()
 	for _, result := range append(full, first, blocked) {
-		if err := <-result; err != nil {
+		if err := receive(t, result); err != nil {
 			t.Error(err)
 		}
 	}
@@ -400,7 +484,7 @@ func TestUnknownTopic(t *testing.T) {
 		if err := k.Cluster().CreateTopic("late", 1, nil); err != nil {
 			t.Fatal(err)
 		}
-		if err := <-result; err != nil {
+		if err := receive(t, result); err != nil {
 			t.Error(err)
 		}
 	})
@@ -451,7 +535,7 @@ func TestPublishClose(t *testing.T) {
 		b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 		held, release, _ := holdProduce(t, k)
 		first := publishing(t, t.Context(), b, message("t", "k", "1"))
-		<-held
+		receive(t, held)
 		second := publishing(t, t.Context(), b, message("t", "k", "2"))
 		closing := make(chan error)
 		go func() { closing <- b.Close(t.Context()) }()
@@ -463,7 +547,7 @@ func TestPublishClose(t *testing.T) {
 			return errors.Is(err, pubsub.ErrClosed)
 		})
 		release()
-		if err := errors.Join(<-first, <-second, <-closing); err != nil {
+		if err := errors.Join(receive(t, first), receive(t, second), receive(t, closing)); err != nil {
 			t.Error(err)
 		}
 	})
@@ -473,15 +557,15 @@ func TestPublishClose(t *testing.T) {
 		b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 		held, _, _ := holdProduce(t, k)
 		first := publishing(t, t.Context(), b, message("t", "k", "1"))
-		<-held
+		receive(t, held)
 		second := publishing(t, t.Context(), b, message("t", "k", "2"))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := b.Close(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("Close = %v", err)
 		}
-		checkResults(t, <-first, pubsub.ErrUnknown)
-		checkResults(t, <-second, pubsub.ErrNotSent)
+		checkResults(t, receive(t, first), pubsub.ErrUnknown)
+		checkResults(t, receive(t, second), pubsub.ErrNotSent)
 	})
 }
 

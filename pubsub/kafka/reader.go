@@ -57,7 +57,7 @@ func newReader(s *subscription, partition int, pos lanes.Position) *reader {
 		s:         s,
 		partition: partition,
 		next:      pos.Next,
-		trouble:   newTrouble(s.log.With("partition", partition), "kafka: partition is not read"),
+		trouble:   newTrouble(s.log.With("partition", partition), "partition is not read"),
 		room:      make(chan struct{}, 1),
 		dirty:     true,
 	}
@@ -274,7 +274,7 @@ func (r *reader) restart(ctx context.Context) error {
 		r.held.Store(0)
 		r.queue.Store(r.s.pool.Partition(lanes.Position{Next: from}))
 	default:
-		return nil // it is there by now
+		return kafkago.OffsetOutOfRange // it is there by now: try again
 	}
 	r.next = from
 	return nil

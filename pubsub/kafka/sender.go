@@ -62,14 +62,14 @@ func (s *sender) put(ctx context.Context, e *entry) {
 			err = ended(ctx)
 		}
 		s.mu.Lock()
-		switch {
-		case err != nil:
+		if err != nil {
 			e.finish(s.notSent(e, err))
 			return
-		case e.overtakes():
-			e.finish(s.notSent(e, errBehind))
-			return
 		}
+	}
+	if e.overtakes() {
+		e.finish(s.notSent(e, errBehind))
+		return
 	}
 	if !s.running {
 		if !s.topic.b.enter() {
@@ -102,9 +102,9 @@ func (b *Broker) enter() bool {
 }
 
 // overtakes reports whether an earlier message of the call, with the same key,
-// has failed meanwhile. The caller holds the sender's lock.
+// has failed already. The caller holds the sender's lock.
 func (e *entry) overtakes() bool {
-	if e.msg.Key == nil {
+	if e.msg.Key == nil || !e.call.failed.Load() {
 		return false
 	}
 	for i := range e.call.entries {
@@ -112,7 +112,9 @@ func (e *entry) overtakes() bool {
 		if before == e {
 			return false
 		}
-		if before.sender == e.sender && before.state == done && before.err != nil && string(before.msg.Key) == string(e.msg.Key) {
+		failed := before.sender == nil && before.msg.Topic == e.msg.Topic || // it did not get to a sender
+			before.sender == e.sender && before.state == done && before.err != nil
+		if failed && before.msg.Key != nil && string(before.msg.Key) == string(e.msg.Key) {
 			return true
 		}
 	}
@@ -140,6 +142,7 @@ func (s *sender) withdraw(e *entry, err error) {
 		case s.wake <- struct{}{}:
 		default:
 		}
+	case gone, done: // it has its result
 	}
 }
 

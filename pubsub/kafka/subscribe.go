@@ -27,12 +27,17 @@ const (
 	// one's handlers may take: for the grace of the lanes and the last commit.
 	rebalanceMargin = commitTimeout + 5*time.Second
 
+	// maxDrain is the longest drain that the group is told of: the protocol has
+	// 32 bits of milliseconds for it.
+	maxDrain = 24 * time.Hour
+
 	// leaveTimeout bounds leaving the group, after the last commit.
 	leaveTimeout = 5 * time.Second
 )
 
 // Subscribe implements [pubsub.Subscriber]. It returns an error if no server
-// answers within the connect timeout, or the topic does not exist; once it has
+// answers within the connect timeout, or the topic, or that of its dead letters,
+// does not exist; once it has
 // worked, it goes on for ever, whatever happens to the cluster, and logs each
 // change.
 //
@@ -79,7 +84,8 @@ type subscription struct {
 	ctx    context.Context // that of Subscribe: for its values, and for what outlasts a generation
 	cancel context.CancelFunc
 
-	metadata int // bytes of a commit's metadata; a generation's alone
+	metadata int  // bytes of a commit's metadata; a generation's alone
+	started  bool // where the group begins is committed; a generation's alone
 
 	mu      sync.Mutex // guards failure
 	failure error      // what ended the subscription
@@ -109,7 +115,7 @@ func (s *subscription) fail(err error) {
 	s.cancel()
 }
 
-// found waits for the topic, for the connect timeout at most, and returns how
+// found waits for the topic, and that of its dead letters, for the connect timeout at most, and returns how
 // many partitions it has.
 func (s *subscription) found(ctx context.Context) (int, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.b.connect, fmt.Errorf("connect timeout of %v: %w", s.b.connect, context.DeadlineExceeded))
@@ -117,6 +123,12 @@ func (s *subscription) found(ctx context.Context) (int, error) {
 	n, err := s.b.partitions(ctx, s.sub.Topic)
 	if err != nil {
 		return 0, fmt.Errorf("kafka: subscribe %s: %w", s.sub.Topic, err)
+	}
+	if dead := s.sub.DeadLetters; dead != "" {
+		// That it is missing must not turn out with the first message for it.
+		if _, err := s.b.partitions(ctx, dead); err != nil {
+			return 0, fmt.Errorf("kafka: subscribe %s: dead letters: %w", s.sub.Topic, err)
+		}
 	}
 	return n, nil
 }
@@ -141,7 +153,7 @@ func (s *subscription) group(ctx context.Context) error {
 		},
 		HeartbeatInterval:      min(500*time.Millisecond, s.b.session/5),
 		SessionTimeout:         s.b.session,
-		RebalanceTimeout:       s.sub.DrainTimeout + rebalanceMargin,
+		RebalanceTimeout:       min(s.sub.DrainTimeout, maxDrain) + rebalanceMargin,
 		JoinGroupBackoff:       200 * time.Millisecond,
 		WatchPartitionChanges:  true,
 		PartitionWatchInterval: s.b.growPause,
@@ -174,8 +186,9 @@ func (s *subscription) follow(ctx context.Context, group *kafkago.ConsumerGroup,
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
 	start := time.Now()
-	trouble := newTrouble(s.log, "kafka: not in the group")
-	member := "" // our last name in the group
+	trouble := newTrouble(s.log, "not in the group")
+	member := ""  // our last name in the group
+	ghost := true // and the group knows it no more, or is being told
 	for try := 0; ; {
 		gen, err := group.Next(ctx)
 		switch {
@@ -183,7 +196,7 @@ func (s *subscription) follow(ctx context.Context, group *kafkago.ConsumerGroup,
 			return nil
 		case err == nil:
 			trouble.is(nil)
-			try, member = 0, gen.MemberID
+			try, member, ghost = 0, gen.MemberID, false
 			s.log.Info("kafka: in the group", "generation", gen.ID, "partitions", len(gen.Assignments[s.sub.Topic]))
 			generations.Add(1)
 			gen.Start(func(ctx context.Context) {
@@ -195,7 +208,8 @@ func (s *subscription) follow(ctx context.Context, group *kafkago.ConsumerGroup,
 			return fmt.Errorf("kafka: subscribe %s: join group %s: %w", s.sub.Topic, s.sub.Group, s.b.unreachable(err))
 		}
 		trouble.is(err)
-		if member != "" && !errors.Is(err, kafkago.RebalanceInProgress) {
+		if !ghost && !errors.Is(err, kafkago.RebalanceInProgress) {
+			ghost = true
 			ghosts.Go(func() { s.leave(ctx, member) })
 		}
 		if !pause(ctx, try) {
@@ -233,6 +247,7 @@ func hopeless(err error) bool {
 	case kafkago.GroupAuthorizationFailed, kafkago.TopicAuthorizationFailed, kafkago.ClusterAuthorizationFailed,
 		kafkago.InvalidSessionTimeout, kafkago.InvalidGroupId, kafkago.InconsistentGroupProtocol:
 		return true
+	default:
+		return false
 	}
-	return false
 }

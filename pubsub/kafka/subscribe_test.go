@@ -14,6 +14,9 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
@@ -62,13 +65,15 @@ func (m *member) await() {
 	case <-m.ready:
 	case <-m.ended:
 		m.t.Fatalf("Subscribe = %v before it was ready", m.err)
+	case <-time.After(patience):
+		m.t.Fatal("Subscribe is not ready")
 	}
 }
 
 func (m *member) leave() {
 	m.t.Helper()
 	m.cancel()
-	<-m.ended
+	receive(m.t, m.ended)
 	if m.err != nil {
 		m.t.Errorf("Subscribe = %v", m.err)
 	}
@@ -203,7 +208,7 @@ func TestDrainOutlastsTheSession(t *testing.T) {
 	slow := func(ctx context.Context, d *pubsub.Delivery) error {
 		close(began)
 		select {
-		case <-time.After(2500 * time.Millisecond): // the handler's work
+		case <-time.After(1500 * time.Millisecond): // the handler's work
 		case <-ctx.Done():
 		}
 		return l.handle(ctx, d)
@@ -212,7 +217,7 @@ func TestDrainOutlastsTheSession(t *testing.T) {
 	if err := b.Publish(t.Context(), message("t", "k", "1")); err != nil {
 		t.Fatal(err)
 	}
-	<-began
+	receive(t, began)
 	two := joined(t, b, "t", "g", l.handle)
 	one.leave()
 	if err := b.Publish(t.Context(), message("t", "k", "2")); err != nil {
@@ -246,13 +251,61 @@ func TestStartLastIsCommittedAtOnce(t *testing.T) {
 	}
 }
 
+// A member that has no partition is not ready either before the group's
+// beginning is decided: what is published then would be skipped.
+func TestReadyWhenTheGroupIs(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Err: kerr.CoordinatorNotAvailable, Count: 8})
+	l := newLedger()
+	one := join(t, b, "t", "g", l.handle, pubsub.WithStart(pubsub.Last))
+	two := join(t, b, "t", "g", l.handle, pubsub.WithStart(pubsub.Last))
+	select {
+	case <-one.ready:
+	case <-two.ready:
+	case <-time.After(patience):
+		t.Fatal("nobody is ready")
+	}
+	if err := b.Publish(t.Context(), message("t", "k", "1")); err != nil {
+		t.Fatal(err)
+	}
+	l.await(t, 1)
+}
+
+// A missing dead-letter topic turns out at once, and not with the first message
+// for it.
+func TestDeadLetterTopicIsChecked(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	if err := k.Cluster().CreateTopic("t", 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	b, err := kafka.New(k.Addrs())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closeBroker(t, b)
+	err = b.Subscribe(t.Context(), "t", "g", newLedger().handle, pubsub.WithDeadLetter())
+	for _, want := range []string{"subscribe t", "dead letters", "topic t.g.dead does not exist", "create it"} {
+		if !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("error %q lacks %q", err, want)
+		}
+	}
+}
+
+// A partition that is new is read from its first message, wherever the group
+// began.
 func TestNewPartitionsAreRead(t *testing.T) {
 	t.Parallel()
-	for _, group := range []string{"g", ""} {
+	for _, tt := range []struct {
+		group string
+		start pubsub.Start
+	}{{"g", pubsub.First}, {"g", pubsub.Last}, {"", pubsub.Last}} {
 		k := startKafka(t)
 		b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1), kafka.WithGrowPause(20*time.Millisecond))
 		l := newLedger()
-		m := joined(t, b, "t", group, l.handle)
+		m := joined(t, b, "t", tt.group, l.handle, pubsub.WithStart(tt.start))
 		addPartitions(t, k, "t", 3)
 		c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: &kafkago.Transport{MetadataTTL: 10 * time.Millisecond}}
 		for p := range 3 {
@@ -380,7 +433,7 @@ func TestCloseEndsSubscriptions(t *testing.T) {
 		t.Error(err)
 	}
 	for _, m := range []*member{group, broadcast} {
-		if <-m.ended; !errors.Is(m.err, pubsub.ErrClosed) {
+		if receive(t, m.ended); !errors.Is(m.err, pubsub.ErrClosed) {
 			t.Errorf("Subscribe = %v, want ErrClosed", m.err)
 		}
 	}
@@ -436,7 +489,7 @@ func TestLargeMessagesAreNotAllFetched(t *testing.T) {
 	until(t, func() bool { return strings.Contains(logged.String(), "partition stands still") })
 	close(cured)
 	for range 40 {
-		<-handled
+		receive(t, handled)
 	}
 }
 
@@ -487,10 +540,10 @@ func TestForeignClients(t *testing.T) {
 		got <- d.Message
 		return nil
 	}, pubsub.WithConcurrency(1))
-	if diff := cmp.Diff(ours, <-got); diff != "" {
+	if diff := cmp.Diff(ours, receive(t, got)); diff != "" {
 		t.Error(diff)
 	}
-	plain := <-got
+	plain := receive(t, got)
 	if time.Since(plain.Time) > time.Minute {
 		t.Errorf("the time is %v, not that of the record", plain.Time)
 	}

@@ -12,11 +12,13 @@ import (
 // and when it is over, but not each try between.
 type trouble struct {
 	log  *slog.Logger
-	what string
 	kind string // "" while all is well
 }
 
-func newTrouble(log *slog.Logger, what string) *trouble { return &trouble{log: log, what: what} }
+// newTrouble returns one that says what does not work.
+func newTrouble(log *slog.Logger, what string) *trouble {
+	return &trouble{log: log.With("trouble", what)}
+}
 
 func (t *trouble) is(err error) {
 	kind := ""
@@ -30,8 +32,8 @@ func (t *trouble) is(err error) {
 	}
 	t.kind = kind
 	if err == nil {
-		t.log.Info(t.what + ": it is over")
+		t.log.Info("kafka: subscription goes on")
 	} else {
-		t.log.Warn(t.what+", will be tried again", "error", fmt.Sprint(err, remedy(err)))
+		t.log.Warn("kafka: subscription waits, and tries again", "error", fmt.Sprint(err, remedy(err)))
 	}
 }

@@ -66,7 +66,7 @@ func (p *parameters) options() (opts []Option) {
 		if text := p.text(name); text != "" {
 			d, err := time.ParseDuration(text)
 			if err != nil {
-				p.fail("%s=%s: give a duration, like 10s", name, text)
+				p.failf("%s=%s: give a duration, like 10s", name, text)
 			}
 			opts = append(opts, option(d))
 		}
@@ -82,29 +82,29 @@ func (p *parameters) tls() *tls.Config {
 		on = true
 	case "", "false":
 	default:
-		p.fail("tls=%s: give true or false", text)
+		p.failf("tls=%s: give true or false", text)
 	}
 	ca, cert, key := p.text("ca"), p.text("cert"), p.text("key")
 	if !on {
 		if ca != "" || cert != "" || key != "" {
-			p.fail("ca, cert and key need tls=true")
+			p.failf("ca, cert and key need tls=true")
 		}
 		return nil
 	}
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if ca != "" {
-		pem, err := os.ReadFile(ca)
+		pem, err := os.ReadFile(ca) //nolint:gosec // the operator names the file
 		c.RootCAs = x509.NewCertPool()
 		if err != nil {
-			p.fail("ca: %w", err)
+			p.failf("ca: %w", err)
 		} else if !c.RootCAs.AppendCertsFromPEM(pem) {
-			p.fail("ca=%s: there is no PEM certificate in it", ca)
+			p.failf("ca=%s: there is no PEM certificate in it", ca)
 		}
 	}
 	if cert != "" || key != "" {
 		pair, err := tls.LoadX509KeyPair(cert, key)
 		if err != nil {
-			p.fail("cert=%s, key=%s: %w", cert, key, err)
+			p.failf("cert=%s, key=%s: %w", cert, key, err)
 		}
 		c.Certificates = []tls.Certificate{pair}
 	}
@@ -118,7 +118,7 @@ func (p *parameters) number(name string) int {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		p.fail("%s=%s: give a number", name, text)
+		p.failf("%s=%s: give a number", name, text)
 	}
 	return n
 }
@@ -128,7 +128,7 @@ func (p *parameters) text(name string) string {
 	return p.values.Get(name)
 }
 
-func (p *parameters) fail(format string, args ...any) {
+func (p *parameters) failf(format string, args ...any) {
 	p.errs = append(p.errs, fmt.Errorf("kafka: "+format, args...))
 }
 
@@ -136,7 +136,7 @@ func (p *parameters) fail(format string, args ...any) {
 func (p *parameters) end() error {
 	for _, name := range []string{"sasl", "replication"} {
 		if p.values.Has(name) && !slices.Contains(p.known, name) {
-			p.fail("%s needs %s", name, map[string]string{"sasl": "a user and a password: kafka://user:password@…", "replication": "auto_create"}[name])
+			p.failf("%s needs %s", name, map[string]string{"sasl": "a user and a password: kafka://user:password@…", "replication": "auto_create"}[name])
 		}
 		p.known = append(p.known, name)
 	}
@@ -145,9 +145,9 @@ func (p *parameters) end() error {
 	for name, values := range p.values {
 		switch {
 		case !slices.Contains(p.known, name):
-			p.fail("unknown parameter %q: known are %s", name, strings.Join(p.known, ", "))
+			p.failf("unknown parameter %q: known are %s", name, strings.Join(p.known, ", "))
 		case len(values) > 1:
-			p.fail("parameter %q is given %d times", name, len(values))
+			p.failf("parameter %q is given %d times", name, len(values))
 		}
 	}
 	return errors.Join(p.errs...)

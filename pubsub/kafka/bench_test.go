@@ -1,0 +1,177 @@
+package kafka_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	kafkago "github.com/segmentio/kafka-go"
+
+	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka"
+)
+
+// BenchmarkPublish publishes from 256 goroutines, each waiting for its message,
+// beside kafka-go's Writer with the settings that are best for that.
+func BenchmarkPublish(b *testing.B) {
+	const goroutines, partitions = 256, 8
+	k := startKafka(b)
+	payload := make([]byte, 100)
+	keys := make([][]byte, 1000)
+	for i := range keys {
+		keys[i] = fmt.Append(nil, "key", i)
+	}
+	run := func(b *testing.B, publish func(key []byte) error) {
+		var next atomic.Int64
+		b.SetParallelism(goroutines / max(1, runtime.GOMAXPROCS(0)))
+		b.ReportAllocs()
+		b.ResetTimer()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if err := publish(keys[int(next.Add(1))%len(keys)]); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
+	}
+	b.Run("micro", func(b *testing.B) {
+		broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(partitions, 1))
+		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
+		defer cancel()
+		run(b, func(key []byte) error {
+			return broker.Publish(ctx, &pubsub.Message{Topic: "micro", Key: key, Value: payload, Type: "bench.v1.Event", Source: "bench", ContentType: "application/protobuf"})
+		})
+	})
+	if err := k.Cluster().CreateTopic("writer", partitions, nil); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("writer", func(b *testing.B) {
+		w := &kafkago.Writer{Addr: kafkago.TCP(k.Addrs()...), Topic: "writer", BatchTimeout: time.Millisecond, RequiredAcks: kafkago.RequireAll, Balancer: kafkago.Murmur2Balancer{}, Transport: &kafkago.Transport{}}
+		defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
+		defer w.Close()
+		run(b, func(key []byte) error {
+			return w.WriteMessages(b.Context(), kafkago.Message{Key: key, Value: payload})
+		})
+	})
+}
+
+// BenchmarkPublishBatch publishes 500 messages a call, from one goroutine.
+func BenchmarkPublishBatch(b *testing.B) {
+	k := startKafka(b)
+	broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(8, 1))
+	msgs := numbered("t", 0, 500, 100)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := broker.Publish(b.Context(), msgs...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N*len(msgs))/b.Elapsed().Seconds()/1e3, "kmsg/s")
+}
+
+// BenchmarkSubscribe handles what is in the log, with a handler that does
+// nothing, beside a bare loop over kafka-go's Client.Fetch.
+func BenchmarkSubscribe(b *testing.B) {
+	const partitions = 8
+	k := startKafka(b)
+	broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(partitions, 1))
+	filled := 0
+	fill := func(b *testing.B) {
+		for ; filled < b.N; filled += 1000 {
+			msgs := make([]*pubsub.Message, 1000)
+			for i := range msgs {
+				msgs[i] = &pubsub.Message{Topic: "t", Key: fmt.Append(nil, "key", i), Value: make([]byte, 100), Type: "bench.v1.Event", Source: "bench", ContentType: "application/protobuf"}
+			}
+			if err := broker.Publish(b.Context(), msgs...); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("micro", func(b *testing.B) {
+		fill(b)
+		var handled atomic.Int64
+		b.ReportAllocs()
+		b.ResetTimer()
+		done := make(chan struct{})
+		joined(b, broker, "t", fmt.Sprintf("g-%d-%d", b.N, time.Now().UnixNano()), func(context.Context, *pubsub.Delivery) error {
+			if handled.Add(1) == int64(b.N) {
+				close(done)
+			}
+			return nil
+		})
+		<-done
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
+	})
+	b.Run("fetch", func(b *testing.B) {
+		fill(b)
+		b.ReportAllocs()
+		b.ResetTimer()
+		bareLoop(b, k, partitions)
+		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
+	})
+}
+
+// bareLoop reads b.N messages, headers, keys and values, a goroutine a
+// partition.
+func bareLoop(b *testing.B, k *dev.Kafka, partitions int) {
+	b.Helper()
+	transport := &kafkago.Transport{}
+	defer transport.CloseIdleConnections()
+	c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: transport}
+	ctx, cancel := context.WithCancel(b.Context())
+	defer cancel()
+	var read atomic.Int64
+	var readers sync.WaitGroup
+	defer readers.Wait()
+	for p := range partitions {
+		readers.Go(func() {
+			for offset := int64(0); ctx.Err() == nil; {
+				r, err := c.Fetch(ctx, &kafkago.FetchRequest{Topic: "t", Partition: p, Offset: offset, MinBytes: 1, MaxBytes: 1 << 20})
+				if err != nil {
+					if ctx.Err() == nil {
+						b.Error(err)
+						cancel()
+					}
+					return
+				}
+				for {
+					record, err := r.Records.ReadRecord()
+					if err != nil {
+						break
+					}
+					_, _ = kafkago.ReadAll(record.Key)
+					_, _ = kafkago.ReadAll(record.Value)
+					offset = record.Offset + 1
+					if read.Add(1) == int64(b.N) {
+						cancel()
+					}
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkLatency measures a publish call to the handler, one at a time.
+func BenchmarkLatency(b *testing.B) {
+	k := startKafka(b)
+	broker := newBroker(b, k.Addrs())
+	came := make(chan struct{})
+	joined(b, broker, "t", "g", func(context.Context, *pubsub.Delivery) error {
+		came <- struct{}{}
+		return nil
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := broker.Publish(b.Context(), message("t", "k", "v")); err != nil {
+			b.Fatal(err)
+		}
+		<-came
+	}
+}
