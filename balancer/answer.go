@@ -20,12 +20,24 @@ type answer struct {
 	keep   Filter // that and the connection's; nil: everything
 
 	once   sync.Once // for work, which sets:
+	worked atomic.Bool
+	quick  atomic.Bool // there is a pick, and nothing else to do
 	usable []*Endpoint
 	pick   Picker
 	err    error     // of every call, if nothing is usable
 	failed *Endpoint // instead of err: whose connection's error it is
 
 	waits atomic.Bool // calls wait for an endpoint that is not usable yet
+}
+
+// prepare works the answer out, once. Callers look at worked first: that is
+// quicker than a closure for once.
+func (a *answer) prepare(p *picker) {
+	a.once.Do(func() {
+		a.work(p)
+		a.quick.Store(a.pick != nil && p.track == 0)
+		a.worked.Store(true)
+	})
 }
 
 func (a *answer) keeps(e *Endpoint) bool { return a.keep == nil || a.keep.match(e.Instance()) }

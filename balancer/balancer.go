@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
@@ -21,7 +22,7 @@ const coalesce = 10 * time.Millisecond
 // Build implements grpc's balancer.Builder.
 func (b *builder) Build(cc grpcbalancer.ClientConn, opts grpcbalancer.BuildOptions) grpcbalancer.Balancer {
 	set := &endpointSet{
-		cc: cc, opts: opts, builder: b, config: &config{}, service: opts.Target.Endpoint(),
+		cc: cc, opts: opts, builder: b, config: newConfig(b), service: opts.Target.Endpoint(),
 		wake: make(chan struct{}, 1), done: make(chan struct{}), stopped: make(chan struct{}),
 		endpoints: make(map[string]*Endpoint), dials: dials{wave: 1},
 	}
@@ -48,6 +49,8 @@ type endpointSet struct {
 	wake    chan struct{} // there is something for run to do
 	done    chan struct{} // closed to end run
 	stopped chan struct{} // closed by run at its end
+
+	inFlight atomic.Int64 // calls under way to all endpoints, if they are tracked
 
 	mu        sync.Mutex // guards what follows, and what Endpoint says that it guards
 	config    *config
@@ -173,7 +176,7 @@ func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
 		return
 	}
 	before := e.state()
-	e.child.Store(&childState{s.ConnectivityState, s.Picker})
+	e.child.Store(newChildState(s))
 	b.states[before]--
 	b.states[s.ConnectivityState]++
 	if s.ConnectivityState != connectivity.Connecting {
@@ -231,6 +234,7 @@ func (b *endpointSet) publish() {
 	}
 	b.latest = &picker{
 		set: b, config: b.config, service: b.service, endpoints: b.all, ready: b.ready, trouble: b.trouble,
+		track: b.config.track,
 		whole: answer{keep: b.config.filter},
 	}
 	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: b.latest})

@@ -11,6 +11,9 @@ import (
 type call struct {
 	filter Filter
 	avoid  []string
+	hash   uint64 // of the key, if hashed
+	hashed bool
+	stream bool
 }
 
 type callKey struct{}
@@ -54,4 +57,18 @@ func WithFilter(ctx context.Context, f Filter) context.Context {
 // no other is left that could take them: for sending a call again elsewhere.
 func WithAvoid(ctx context.Context, ids ...string) context.Context {
 	return withCall(ctx, func(c *call) { c.avoid = slices.Concat(c.avoid, ids) })
+}
+
+// WithHashKey sends the calls of ctx where key belongs, if the policy is
+// micro_consistent_hash: calls with the same key go to the same instance.
+func WithHashKey(ctx context.Context, key string) context.Context {
+	h := hash(key)
+	return withCall(ctx, func(c *call) { c.hash, c.hashed = h, true })
+}
+
+// WithStream says that the calls of ctx are streams, so that how long they live
+// is not taken for a latency: a picker cannot tell. Clients made by package
+// micro say so themselves; others can in a stream interceptor.
+func WithStream(ctx context.Context) context.Context {
+	return withCall(ctx, func(c *call) { c.stream = true })
 }

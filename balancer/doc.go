@@ -10,12 +10,32 @@
 //	reply, err := client.SayHello(ctx, req) // goes to a v2 instance in zone a
 //
 // A policy is chosen by service config, like any of grpc's; importing this
-// package registers micro_round_robin, micro_random and micro_least_request.
-// Each takes a filter for the whole connection:
+// package registers micro_round_robin, micro_random, micro_weighted,
+// micro_least_request, micro_p2c_ewma and micro_consistent_hash. Each takes a
+// filter for the whole connection:
 //
 //	{"version": "v2", "zone": "a", "labels": {"lane": "x"}, "and": […], "or": […], "not": {…}}
 //
 // of which every part that is given must hold.
+//
+// # Policies
+//
+//   - [RoundRobin], [Random]: all instances alike.
+//   - [Weighted]: in proportion to the weights in the registry, evenly in time.
+//   - [LeastRequest] {"choiceCount": 2}: the one with the fewest calls in flight
+//     of a few random ones.
+//   - [P2C]: of two random ones the one with the lower latency times calls in
+//     flight. {"latency": {"decay": "10s", "failurePenalty": "1s"}} says how
+//     long a peak is remembered and what a call counts that failed at once. Say
+//     so of streams ([WithStream]), unless package micro made the client.
+//   - [Hash] {"header": "x-user", "loadFactor": 1.25}: calls with the same key
+//     ([WithHashKey], or else the header's value) go to the same instance, as
+//     long as that has no more than so many times the mean of calls in flight.
+//     When an instance comes or goes only its own keys move. A header costs the
+//     pick a copy of the metadata, WithHashKey nothing.
+//
+// What is learnt of an instance (calls in flight, latency) is kept as long as it
+// has the same addresses in the same channel; a channel that goes idle forgets.
 //
 // # What a call meets
 //

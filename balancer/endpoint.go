@@ -1,12 +1,14 @@
 package balancer
 
 import (
+	"context"
 	"encoding/base64"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/balancer/pickfirst"
@@ -22,9 +24,14 @@ import (
 type Endpoint struct {
 	set      *endpointSet
 	instance atomic.Pointer[resolver.Instance]
-	child    atomic.Pointer[childState] // of its pick_first
+	child    atomic.Pointer[childState]  // of its pick_first
+	done     func(grpcbalancer.DoneInfo) // made once, for who counts calls in flight and no more
+
+	// What was learnt: see tracking.
 	inFlight atomic.Int64
-	done     func(grpcbalancer.DoneInfo) // made once, for the policies that track
+	latency  atomic.Int64 // ns; 0: not known
+	observed atomic.Int64 // when, by nanotime
+	picks    atomic.Uint64
 
 	// Guarded by the set's mu.
 	update  int  // the last one that had it
@@ -45,10 +52,23 @@ type Endpoint struct {
 type childState struct {
 	state  connectivity.State
 	picker grpcbalancer.Picker
+	sub    grpcbalancer.SubConn // that picker always picks; nil if not connected
 }
 
 // unconnected is the state of an endpoint that has not begun to connect.
-var unconnected = childState{connectivity.Idle, nil}
+var unconnected = childState{state: connectivity.Idle}
+
+// newChildState asks a pick_first that is connected once for all: it has one
+// answer, without a Done, until it says something else.
+func newChildState(s grpcbalancer.State) *childState {
+	c := &childState{state: s.ConnectivityState, picker: s.Picker}
+	if c.state == connectivity.Ready {
+		if result, err := s.Picker.Pick(grpcbalancer.PickInfo{Ctx: context.Background()}); err == nil {
+			c.sub = result.SubConn
+		}
+	}
+	return c
+}
 
 func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
 	e := &Endpoint{set: set, addresses: addresses}
@@ -63,9 +83,16 @@ func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
 func (e *Endpoint) Instance() *resolver.Instance { return e.instance.Load() }
 
 // InFlight returns how many calls this channel has under way to the instance,
-// if the policy was registered with TrackInFlight. A stream counts until it
-// ends.
+// if the policy was registered with TrackInFlight or TrackLatency. A stream
+// counts until it ends.
 func (e *Endpoint) InFlight() int64 { return e.inFlight.Load() }
+
+// Latency returns the moving average of how long the instance took to answer,
+// which follows peaks at once and forgets them slowly, if the policy was
+// registered with TrackLatency; 0 if nothing is known yet.
+func (e *Endpoint) Latency() time.Duration { return time.Duration(e.latency.Load()) }
+
+func (e *Endpoint) weight() float64 { return float64(max(1, e.Instance().Weight)) }
 
 func (e *Endpoint) state() connectivity.State { return e.child.Load().state }
 
@@ -73,19 +100,18 @@ func (e *Endpoint) draining() bool { return e.Instance().Draining }
 
 func (e *Endpoint) usable() bool { return e.state() == connectivity.Ready && !e.draining() }
 
-// send lets pick_first have the call. If the connection is gone, so is the
-// picker that sent the call here: grpc waits for the next.
-func (e *Endpoint) send(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+// send is where the call goes. If the connection is gone, so is the picker that
+// sent the call here: grpc waits for the next.
+func (e *Endpoint) send(p *picker, c *call) (grpcbalancer.PickResult, error) {
 	child := e.child.Load()
-	if child.state != connectivity.Ready {
+	if child.sub == nil {
 		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
-	result, err := child.picker.Pick(info)
-	if err == nil && e.set.builder.trackInFlight {
-		e.inFlight.Add(1)
-		result.Done = e.done // pick_first has none
+	result := grpcbalancer.PickResult{SubConn: child.sub}
+	if p.track != 0 {
+		result.Done = e.begin(p, c)
 	}
-	return result, err
+	return result, nil
 }
 
 // failure returns why there is no connection, or nil if there may be one. It

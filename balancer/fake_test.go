@@ -36,8 +36,8 @@ func (c *fakeConn) UpdateState(s grpcbalancer.State) {
 	c.pickers++
 }
 
-func (c *fakeConn) NewSubConn(_ []grpcresolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
-	return &fakeSub{dialed: c.dialed, listen: opts.StateListener}, nil
+func (c *fakeConn) NewSubConn(addrs []grpcresolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
+	return &fakeSub{dialed: c.dialed, addr: addrs[0].Addr, listen: opts.StateListener}, nil
 }
 
 func (c *fakeConn) ResolveNow(grpcresolver.ResolveNowOptions) {}
@@ -53,6 +53,7 @@ type fakeSub struct {
 	grpcbalancer.SubConn
 
 	dialed chan<- *fakeSub
+	addr   string
 	listen func(grpcbalancer.SubConnState)
 	health func(grpcbalancer.SubConnState) // nil: nobody asked
 }
@@ -67,6 +68,12 @@ func (s *fakeSub) up() {
 	if s.health != nil {
 		s.health(grpcbalancer.SubConnState{ConnectivityState: connectivity.Ready})
 	}
+}
+
+// policies are all that this package has.
+var policies = []string{
+	balancer.RoundRobin, balancer.Random, balancer.Weighted,
+	balancer.LeastRequest, balancer.P2C, balancer.Hash,
 }
 
 // fleet is n instances, every second of them v2.
@@ -133,13 +140,14 @@ func TestTenThousandInstances(t *testing.T) {
 }
 
 func TestPicksDoNotAllocate(t *testing.T) {
-	for _, policy := range []string{balancer.RoundRobin, balancer.Random, balancer.LeastRequest} {
+	for _, policy := range policies {
 		for _, n := range []int{3, 10_000} {
 			cc, b, _ := bringUp(t, policy, `{}`, fleet(n))
 			defer b.Close()
 			p, _ := cc.latest()
 			for name, ctx := range map[string]context.Context{
 				"plain":    context.Background(),
+				"hashed":   balancer.WithHashKey(context.Background(), "key"),
 				"filtered": balancer.WithFilter(context.Background(), balancer.And(balancer.Version("v2"), balancer.Not(balancer.Zone("x")))),
 			} {
 				info := grpcbalancer.PickInfo{Ctx: ctx}

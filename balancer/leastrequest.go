@@ -3,7 +3,6 @@ package balancer
 import (
 	"encoding/json"
 	"fmt"
-	"math/rand/v2"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 )
@@ -29,9 +28,9 @@ func parseLeastRequest(raw json.RawMessage) (Policy, error) {
 func leastRequest(choices int) Policy {
 	return func(ready []*Endpoint) Picker {
 		return func(grpcbalancer.PickInfo) *Endpoint {
-			best := ready[rand.IntN(len(ready))] //nolint:gosec // spreads load, hides nothing
+			best := ready[anyOf(len(ready))]
 			for range choices - 1 {
-				if e := ready[rand.IntN(len(ready))]; e.InFlight() < best.InFlight() { //nolint:gosec // likewise
+				if e := ready[anyOf(len(ready))]; e.InFlight() < best.InFlight() {
 					best = e
 				}
 			}

@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,6 +22,7 @@ type picker struct {
 	endpoints []*Endpoint // all there are
 	ready     []*Endpoint // those that are connected and do not drain
 	trouble   trouble     // what the resolver has said since it found them
+	track     tracking
 
 	whole answer // for calls without a filter
 
@@ -30,24 +30,38 @@ type picker struct {
 	filtered atomic.Pointer[[]*answer]
 }
 
-// Pick implements grpc's Picker.
+// Pick implements grpc's Picker. What most calls need stands here, in one
+// function; the rest in pick.
 func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	if used.Load() || !p.whole.quick.Load() {
+		return p.pick(info)
+	}
+	child := p.whole.pick(info).child.Load()
+	if child.sub == nil {
+		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
+	}
+	return grpcbalancer.PickResult{SubConn: child.sub}, nil
+}
+
+func (p *picker) pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	c := fromContext(info.Ctx)
 	a := &p.whole
 	if c != nil && c.filter != nil {
 		a = p.answerFor(c.filter)
 	}
-	a.once.Do(func() { a.work(p) })
+	if !a.worked.Load() {
+		a.prepare(p)
+	}
 	if a.pick == nil {
 		return grpcbalancer.PickResult{}, a.refusal(p)
 	}
 	e := a.pick(info)
-	if c != nil && slices.Contains(c.avoid, e.Instance().ID) {
+	if c != nil && c.avoid != nil && slices.Contains(c.avoid, e.Instance().ID) {
 		if e = p.avoiding(a, c.avoid, e); e == nil {
 			return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 		}
 	}
-	return e.send(info)
+	return e.send(p, c)
 }
 
 // answerFor returns the answer for calls with this filter. Filters are few, and
@@ -100,7 +114,7 @@ func (p *picker) lacks(e *Endpoint) bool {
 // picked: one that is usable or, by returning nil to wait for it, one that may
 // still become so. If there is none, picked is better than nothing.
 func (p *picker) avoiding(a *answer, ids []string, picked *Endpoint) *Endpoint {
-	start := rand.IntN(len(a.usable)) //nolint:gosec // spreads load, hides nothing
+	start := anyOf(len(a.usable))
 	for i := range a.usable {
 		e := a.usable[(start+i)%len(a.usable)]
 		if !slices.Contains(ids, e.Instance().ID) {

@@ -92,6 +92,14 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		{balancer.LeastRequest, `{"choiceCount":1}`, "from 2 to 10"},
 		{balancer.LeastRequest, `{"choiceCount":11}`, "from 2 to 10"},
 		{balancer.LeastRequest, `{"choiceCount":"many"}`, "choiceCount"},
+		{balancer.P2C, `{"choiceCount":2}`, "choiceCount"},
+		{balancer.P2C, `{"latency":{"decay":"soon"}}`, "soon"},
+		{balancer.P2C, `{"latency":{"decay":"-1s"}}`, "negative"},
+		{balancer.P2C, `{"latency":{"decay":"0s"}}`, "from 1ms to 1h"},
+		{balancer.Weighted, `{"weights":{}}`, "weights"},
+		{balancer.Hash, `{"loadFactor":0.5}`, "from 1 to 100"},
+		{balancer.Hash, `{"header":"grpc-timeout"}`, "grpc-timeout"},
+		{balancer.Hash, `{"header":"key-bin"}`, "key-bin"},
 		{balancer.RoundRobin, `[]`, "array"},
 		{balancer.RoundRobin, `{"filter":{}}`, "says nothing"},
 		{balancer.RoundRobin, `{"filter":{"colour":"red"}}`, "colour"},
@@ -103,9 +111,14 @@ func TestBadConfigsAreRefused(t *testing.T) {
 			t.Errorf("%s %s: %v, want %q in it", test.name, test.config, err, test.want)
 		}
 	}
-	for _, good := range []string{`{}`, `{"filter":{"version":"v1","zone":"a","labels":{"x":"y"},"and":[{"zone":"a"}],"or":[{"version":"v1"},{"version":"v2"}],"not":{"version":"v3"}}}`} {
-		if _, err := grpcbalancer.Get(balancer.RoundRobin).(grpcbalancer.ConfigParser).ParseConfig([]byte(good)); err != nil {
-			t.Errorf("%s: %v", good, err)
+	for _, good := range []struct{ name, config string }{
+		{balancer.RoundRobin, `{}`},
+		{balancer.RoundRobin, `{"filter":{"version":"v1","zone":"a","labels":{"x":"y"},"and":[{"zone":"a"}],"or":[{"version":"v1"},{"version":"v2"}],"not":{"version":"v3"}}}`},
+		{balancer.P2C, `{"latency":{"decay":"2.5s","failurePenalty":"0s"}}`},
+		{balancer.Hash, `{"header":"X-User","loadFactor":2}`},
+	} {
+		if _, err := grpcbalancer.Get(good.name).(grpcbalancer.ConfigParser).ParseConfig([]byte(good.config)); err != nil {
+			t.Errorf("%s %s: %v", good.name, good.config, err)
 		}
 	}
 }
@@ -114,7 +127,7 @@ func TestBadConfigsAreRefused(t *testing.T) {
 // policy works on them.
 func TestForeignResolver(t *testing.T) {
 	t.Parallel()
-	for _, policy := range []string{balancer.RoundRobin, balancer.Random, balancer.LeastRequest} {
+	for _, policy := range policies {
 		a, b, _ := three(t)
 		ch := dial(t, `{"`+policy+`":{}}`)
 		ch.r.UpdateState(resolver.State{Addresses: []resolver.Address{{Addr: a.addr}, {Addr: b.addr}}})

@@ -14,7 +14,10 @@ func init() {
 }
 
 func random(ready []*Endpoint) Picker {
-	return func(grpcbalancer.PickInfo) *Endpoint {
-		return ready[rand.IntN(len(ready))] //nolint:gosec // spreads load, hides nothing
-	}
+	return func(grpcbalancer.PickInfo) *Endpoint { return ready[anyOf(len(ready))] }
+}
+
+// anyOf returns a number below n.
+func anyOf(n int) int {
+	return int(uint64(rand.Uint32()) * uint64(uint32(n)) >> 32) //nolint:gosec // spreads load, hides nothing
 }

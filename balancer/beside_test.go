@@ -1,0 +1,105 @@
+package balancer_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	grpcbalancer "google.golang.org/grpc/balancer"
+
+	"github.com/grpc-micro/micro/balancer"
+)
+
+// BenchmarkBeside measures pickers in turns, batch by batch, so that their
+// ratios mean something on a machine that others use, too. It reports ns a pick
+// (the median) and how many times grpc's own policy that is: for round_robin's
+// likes round_robin, for those that track calls least_request.
+func BenchmarkBeside(b *testing.B) {
+	plain := context.Background()
+	for _, n := range []int{3, 100} {
+		for _, group := range [][]besideCase{
+			{
+				{"grpc_round_robin", "round_robin", plain},
+				{"round_robin", balancer.RoundRobin, plain},
+				{"random", balancer.Random, plain},
+				{"weighted", balancer.Weighted, plain},
+			},
+			{
+				{"grpc_least_request", "least_request_experimental", plain},
+				{"least_request", balancer.LeastRequest, plain},
+				{"p2c", balancer.P2C, plain},
+				{"hash", balancer.Hash, plain},
+			},
+		} {
+			for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
+				besideGroup(b, fmt.Sprintf("%d_instances_%d_goroutines/", n, workers), group, n, workers)
+			}
+		}
+	}
+}
+
+// BenchmarkFlat measures each policy at 3, 100 and 10,000 instances in turns,
+// plain and with what a call can say, against the plain one at 3.
+func BenchmarkFlat(b *testing.B) {
+	plain := context.Background()
+	for _, policy := range policies {
+		for _, kind := range []struct {
+			name string
+			ctx  context.Context
+		}{
+			{"plain", balancer.WithStream(plain)}, // looked up, too: what differs is what is looked at
+			{"filtered", balancer.WithFilter(plain, balancer.Version("v2"))},
+		} {
+			for _, n := range []int{3, 100, 10_000} {
+				besideGroup(b, "", []besideCase{{fmt.Sprintf("%s/%d/%s", policy, n, kind.name), policy, kind.ctx}}, n, 1)
+			}
+		}
+	}
+}
+
+type besideCase struct {
+	name, policy string
+	ctx          context.Context
+}
+
+func besideGroup(b *testing.B, prefix string, cases []besideCase, n, workers int) {
+	const batch, rounds = 5000, 41
+	times := make([][]float64, len(cases))
+	pickers := make([]grpcbalancer.Picker, len(cases))
+	for i, c := range cases {
+		cc, lb, update := bringUp(b, c.policy, `{}`, fleet(n))
+		defer lb.Close()
+		update(fleet(n)) // publishes what is up
+		pickers[i], _ = cc.latest()
+	}
+	for round := range rounds {
+		for i, c := range cases {
+			info := grpcbalancer.PickInfo{Ctx: c.ctx}
+			began := time.Now()
+			parallel(workers, func(int) {
+				for range batch {
+					pick(b, pickers[i], info)
+				}
+			})
+			if round > 0 { // the first warms caches
+				times[i] = append(times[i], float64(time.Since(began))/float64(batch*workers))
+			}
+		}
+	}
+	base := 0.0
+	for i, c := range cases {
+		slices.Sort(times[i])
+		median := times[i][len(times[i])/2]
+		if i == 0 {
+			base = median
+		}
+		b.Run(prefix+c.name, func(b *testing.B) {
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(median, "ns/pick")
+			b.ReportMetric(median/base, "x-first")
+		})
+	}
+}

@@ -1,0 +1,137 @@
+package balancer
+
+import (
+	"sync"
+	"time"
+
+	grpcbalancer "google.golang.org/grpc/balancer"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// tracking says what is learnt from calls. Nothing is unless somebody wants it:
+// it costs more than the pick.
+type tracking uint8
+
+const (
+	trackInFlight tracking = 1 << iota // Endpoint.InFlight
+	trackLatency                       // Endpoint.Latency
+	trackOutcome                       // what ejection looks at
+	trackPicks                         // what Explain tells
+	trackTotal                         // calls under way in the whole channel
+)
+
+// latencyConfig is how latencies are averaged: the part of a service config
+// that every policy has as "latency".
+type latencyConfig struct {
+	decay   time.Duration // after which half of what is known is the newest
+	penalty time.Duration // what a call counts for that failed at once
+}
+
+var defaultLatency = latencyConfig{decay: 10 * time.Second, penalty: time.Second}
+
+// epoch is where times are counted from: they are int64, to be atomic.
+var epoch = time.Now()
+
+func nanotime() int64 { return int64(time.Since(epoch)) }
+
+// flight is one call under way. Flights are reused, with their Done, so that
+// knowing when a call began allocates nothing.
+type flight struct {
+	endpoint *Endpoint // nil: it has landed
+	config   *config
+	track    tracking
+	started  int64
+	done     func(grpcbalancer.DoneInfo)
+}
+
+var flights sync.Pool
+
+func newFlight() *flight {
+	f, ok := flights.Get().(*flight)
+	if !ok {
+		f = &flight{}
+		f.done = f.land
+	}
+	return f
+}
+
+// begin notes that a call goes to the endpoint, and returns its Done.
+func (e *Endpoint) begin(p *picker, c *call) func(grpcbalancer.DoneInfo) {
+	e.inFlight.Add(1)
+	if p.track == trackInFlight {
+		return e.done
+	}
+	f := newFlight()
+	f.endpoint, f.config, f.track = e, p.config, p.track
+	if c != nil && c.stream { // how long it lives is no latency
+		f.track &^= trackLatency
+	}
+	if f.track&trackTotal != 0 {
+		e.set.inFlight.Add(1)
+	}
+	if f.track&trackPicks != 0 {
+		e.picks.Add(1)
+	}
+	if f.track&trackLatency != 0 {
+		f.started = nanotime()
+	}
+	return f.done
+}
+
+// land is the Done of a call: grpc calls it once.
+func (f *flight) land(info grpcbalancer.DoneInfo) {
+	e, cfg, track, started := f.endpoint, f.config, f.track, f.started
+	if e == nil {
+		return
+	}
+	f.endpoint, f.config = nil, nil
+	flights.Put(f)
+
+	e.inFlight.Add(-1)
+	if track&trackTotal != 0 {
+		e.set.inFlight.Add(-1)
+	}
+	if unused(info) {
+		return
+	}
+	failed := info.Err != nil && cfg.isFailure(info)
+	if track&trackLatency != 0 {
+		now := nanotime()
+		e.observe(now, now-started, cfg.latency, failed, info.Err)
+	}
+}
+
+// unused says that the pick was: its connection was lost when the call was to
+// be sent there. grpc says so with an empty DoneInfo, which is no success.
+func unused(info grpcbalancer.DoneInfo) bool {
+	return info.Err == nil && !info.BytesSent && !info.BytesReceived && info.Trailer == nil
+}
+
+// isFailure reports whether a call's error is one of the instance, and not an
+// answer of the application. A Function that has had its call refuses the next
+// before its handler, and is none the worse.
+func (c *config) isFailure(info grpcbalancer.DoneInfo) bool {
+	return c.failures&(1<<status.Code(info.Err)) != 0 && len(info.Trailer.Get("micro-refused")) == 0
+}
+
+// observe takes a latency into the average: a moving one that follows peaks at
+// once and forgets them slowly (peak EWMA), because an instance that begins to
+// be slow has to be known before the average has noticed. Two at the same time
+// may count as one.
+func (e *Endpoint) observe(now, took int64, cfg latencyConfig, failed bool, err error) {
+	old := e.latency.Load()
+	switch code := status.Code(err); {
+	case failed: // at once, perhaps, and nothing must look quick for that
+		took = max(took, int64(cfg.penalty))
+	case code == codes.Canceled || code == codes.DeadlineExceeded: // it would have taken longer
+		took = max(took, old)
+	}
+	age := max(0, now-e.observed.Swap(now))
+	if old == 0 || took >= old {
+		e.latency.Store(max(took, 1))
+		return
+	}
+	share := float64(age) / float64(age+int64(cfg.decay))
+	e.latency.Store(max(old-int64(float64(old-took)*share), 1))
+}
