@@ -52,7 +52,8 @@
 //
 // A [Middleware] wraps the handler of a subscription ([WithMiddleware]). It sees
 // the message as it came, and decoding it as a part of the handler; a message
-// that fails passes through it at each try.
+// that fails passes through it at each try. [Recover] and [Dedup] are two: the
+// latter handles an event once that was published or delivered twice.
 //
 // # Messages
 //

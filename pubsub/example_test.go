@@ -93,6 +93,26 @@ func ExampleWithDeadLetter() {
 	// ended: <nil>
 }
 
+// A publisher that got no answer sends the event again, with the same ID.
+func ExampleDedup() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	broker := pubsub.NewMemory()
+	for range 2 {
+		if err := signups.Publish(ctx, broker, &Signup{User: "ada"}, pubsub.WithID("signup-1")); err != nil {
+			fmt.Println(err)
+		}
+	}
+	err := signups.Subscribe(ctx, broker, "mailer", func(_ context.Context, s *Signup) error {
+		fmt.Println("welcome", s.User)
+		return nil
+	}, pubsub.WithMiddleware(pubsub.Dedup(pubsub.NewDedupMemory(10_000, time.Hour))), pubsub.WithLimit(2))
+	fmt.Println("ended:", err)
+	// Output:
+	// welcome ada
+	// ended: <nil>
+}
+
 func ExampleWithMiddleware() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

@@ -70,5 +70,6 @@ type Delivery struct {
 	Offset    int64
 	Attempt   int // 1 on the first try
 
-	dead *burial // not nil once it was given up
+	dead    *burial // not nil once it was given up
+	handled bool    // Dedup has yet to mark it
 }
