@@ -39,6 +39,7 @@ type Announcer struct {
 	begun   bool          // Run was called
 	ended   bool          // Run has returned
 	changed chan struct{} // closed and replaced when applied or ended changes
+	state   AnnouncerState
 }
 
 // NewAnnouncer returns an Announcer of insts, which share one lease.
@@ -86,7 +87,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		if err == nil {
 			log.Info("resolver: registered", "names", len(insts))
 			down = false
-			a.onChange(true, nil)
+			a.turn(true, nil)
 			err = a.keep(ctx, reg, log)
 			if ctx.Err() != nil {
 				return a.withdraw(ctx, reg, log)
@@ -97,7 +98,7 @@ func (a *Announcer) Run(ctx context.Context) error {
 		}
 		if !down { // one line a change, not one an attempt
 			log.Error("resolver: not registered, trying again until it is", "error", err)
-			a.onChange(false, err)
+			a.turn(false, err)
 			down = true
 		}
 		if !retry.pause(ctx, nil) {
@@ -116,6 +117,7 @@ func (a *Announcer) begin() ([]*Instance, error) {
 		return nil, errors.New("resolver: an Announcer runs once: make another one")
 	}
 	a.begun = true
+	a.state.Since = time.Now()
 	return a.want, ValidateInstances(a.want...)
 }
 
@@ -171,7 +173,7 @@ func update(ctx context.Context, reg Registration, want []*Instance) error {
 func (a *Announcer) withdraw(ctx context.Context, reg Registration, log *slog.Logger) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), withdrawTimeout)
 	defer cancel()
-	defer a.onChange(false, errWithdrawn)
+	defer a.turn(false, errWithdrawn)
 	if err := reg.Deregister(ctx); err != nil {
 		return fmt.Errorf("resolver: withdraw: %w", err)
 	}

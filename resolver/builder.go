@@ -24,22 +24,37 @@ type BuilderOption func(*builder)
 func WithLinger(d time.Duration) BuilderOption { return func(b *builder) { b.linger = d } }
 
 // WithLogger sets where to log when a service can no longer be watched, and
-// when it can again. The default is slog.Default(). ClientConns that share a
-// watch log where the first of them does.
+// when it can again. The default is slog.Default().
 func WithLogger(logger *slog.Logger) BuilderOption { return func(b *builder) { b.logger = logger } }
+
+// WithGrace sets for how long after an outage of the registry a mass
+// disappearance is not believed. If more than half of the instances known before
+// are missing, because the registry was wiped or their leases ended while nobody
+// could renew them, clients keep them for so long, and whether they live is left
+// to their connections and health checks. Those that were draining go at once, and
+// without an outage everything does. The default is 30 s; 0 turns it off.
+func WithGrace(d time.Duration) BuilderOption { return func(b *builder) { b.grace = d } }
+
+// WithSnapshots keeps the instances of each service in a file in dir, so that a
+// client can start without the registry: it then calls those last known, once the
+// registry has failed, or was silent for 2 s. What it starts with counts as known
+// before an outage; see WithGrace. A file that is damaged is logged and ignored; a
+// disk that is full or read-only is logged, and stops nothing. Use one folder for
+// one registry; several processes may share it. By default there is none.
+func WithSnapshots(dir string) BuilderOption { return func(b *builder) { b.snapshots = dir } }
 
 // NewBuilder returns a grpc resolver for targets micro:///name, fed by d. Give
 // it to one client with grpc.WithResolvers.
 //
 // All ClientConns of this process that resolve one service in one d share one
-// watch. While the registry is away they keep the instances last known: an
+// watch, with the options of the one that came first. While the registry is away they keep the instances last known: an
 // outage stops changes, not traffic. Calls to a service that has no instance,
 // or about which the registry is silent for 2 s, fail with Unavailable and the
 // reason, unless they wait for ready.
 //
 // Build does not block on the registry. d must outlive the ClientConns.
 func NewBuilder(d Discovery, opts ...BuilderOption) grpcresolver.Builder {
-	b := &builder{discovery: d, linger: defaultLinger, logger: slog.Default()}
+	b := &builder{discovery: d, linger: defaultLinger, grace: defaultGrace, logger: slog.Default()}
 	for _, opt := range opts {
 		opt(b)
 	}
@@ -49,6 +64,8 @@ func NewBuilder(d Discovery, opts ...BuilderOption) grpcresolver.Builder {
 type builder struct {
 	discovery Discovery
 	linger    time.Duration
+	grace     time.Duration
+	snapshots string // a folder, or ""
 	logger    *slog.Logger
 }
 

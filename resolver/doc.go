@@ -36,6 +36,15 @@
 // not traffic. A service without instances fails its calls at once, with the
 // reason.
 //
+// After an outage the registry may know less than its clients do, because it was
+// wiped, or because leases ended that nobody could renew: for a while they do not
+// believe it ([WithGrace]). And with [WithSnapshots] a client can start while the
+// registry is away, from what an earlier one knew.
+//
+// Nothing of this is silent: [Watches] and [Announcer.State] have the state of
+// each client and server, for metrics and health, and each change of it is a line
+// in the log.
+//
 // Each instance travels in the attributes of its grpc endpoint, where balancers
 // find it with [InstanceOf].
 //

@@ -19,6 +19,8 @@ type watch struct {
 	key       watchKey
 	service   string
 	discovery Discovery
+	snapshots string // a folder, or ""
+	saver     *saver // nil without snapshots; set by run
 	logger    *slog.Logger
 	nudge     chan struct{} // of capacity 1
 	cancel    context.CancelFunc
@@ -28,7 +30,21 @@ type watch struct {
 
 	mu    sync.Mutex // guards what follows; never held while calling out
 	state state
+	raw   []*Instance // what the registry said last
+	grace grace
+
+	stored   []*Instance // by an earlier process
+	storedAt time.Time
+
 	conns map[*clientResolver]bool
+
+	// For WatchState, whose words these are.
+	held           int
+	saved          time.Time
+	watching       bool
+	since, changed time.Time
+	failures       int64
+	err            error
 }
 
 // state is what a watch knows. Its slices are never written once they are here.
@@ -65,8 +81,9 @@ func acquire(b *builder, service string) *watch {
 	if w == nil {
 		ctx, cancel := context.WithCancel(context.Background())
 		w = &watch{
-			key: k, service: service, discovery: b.discovery, logger: b.logger,
+			key: k, service: service, discovery: b.discovery, snapshots: b.snapshots, logger: b.logger,
 			nudge: make(chan struct{}, 1), cancel: cancel, conns: make(map[*clientResolver]bool),
+			grace: grace{length: b.grace}, since: time.Now(),
 		}
 		shared.watches[k] = w
 		go w.run(ctx)
@@ -120,6 +137,10 @@ func (w *watch) abandon() {
 }
 
 func (w *watch) run(ctx context.Context) {
+	defer w.settle()
+	w.load()
+	w.saver = startSaver(w, w.snapshots)
+	defer w.saver.stop()
 	quiet := time.AfterFunc(silence, func() {
 		w.fail(fmt.Errorf("resolver: no answer about %s for %v: is the registry running, and reachable from here?", w.service, silence))
 	})
@@ -158,12 +179,83 @@ func (w *watch) run(ctx context.Context) {
 	}
 }
 
-// update takes a snapshot over. What did not change keeps its pointer and its
-// endpoint, also when the registry was listed anew, so that one change among
-// 10,000 costs one.
-func (w *watch) update(next []*Instance) {
+// load reads what an earlier process has saved.
+func (w *watch) load() {
+	if w.snapshots == "" {
+		return
+	}
+	insts, at, err := readSnapshot(w.snapshots, w.service)
+	if err != nil {
+		w.logger.Warn("resolver: ignoring a snapshot that cannot be read", "file", snapshotFile(w.snapshots, w.service), "error", err)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.stored, w.storedAt = insts, at
+}
+
+// recall takes over what an earlier process knew, since this one knows nothing.
+// It needs w.mu.
+func (w *watch) recall() {
+	w.logger.Warn("resolver: starting with the instances of a snapshot", "service", w.service, "instances", len(w.stored), "saved", w.storedAt)
+	w.raw, w.saved = w.stored, w.storedAt
+	w.grace.outage(w.stored)
+	w.show(w.stored)
+}
+
+// settle ends what does not end with run.
+func (w *watch) settle() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.grace.end()
+}
+
+// update takes a snapshot over.
+func (w *watch) update(raw []*Instance) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.turn(true, nil)
+	w.raw, w.saved = raw, time.Time{}
+	w.cover()
+	w.saver.changed()
+}
+
+// cover shows what the registry said last, and what is not believed to be gone.
+// It needs w.mu.
+func (w *watch) cover() {
+	before := w.held
+	given, held := w.grace.cover(w.raw, w.forgive)
+	if w.held = held; before == 0 && held > 0 {
+		w.logger.Warn("resolver: most instances have vanished right after an outage, keeping them for a while", "service", w.service, "registered", len(w.raw), "kept", held, "for", w.grace.length)
+	}
+	w.show(given)
+}
+
+// forgive is the end of the grace.
+func (w *watch) forgive() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.grace.pending { // the next outage has begun
+		return
+	}
+	if w.held > 0 {
+		w.logger.Warn("resolver: dropping instances that vanished in an outage and did not come back", "service", w.service, "registered", len(w.raw), "dropped", w.held)
+	}
+	w.grace.end()
+	w.cover()
+}
+
+// turn notes whether the registry is there. It needs w.mu.
+func (w *watch) turn(watching bool, err error) {
+	if watching != w.watching {
+		w.watching, w.since = watching, time.Now()
+	}
+	w.err = err
+}
+
+// show gives clients a snapshot. What did not change keeps its pointer and its
+// endpoint, also when the registry was listed anew, so that one change among
+// 10,000 costs one. It needs w.mu.
+func (w *watch) show(next []*Instance) {
 	last := w.state
 	endpoints := make([]grpcresolver.Endpoint, len(next))
 	changed := !last.known || len(next) != len(last.instances)
@@ -187,6 +279,7 @@ func (w *watch) update(next []*Instance) {
 		}
 	}
 	if changed {
+		w.changed = time.Now()
 		w.set(state{known: true, instances: next, endpoints: endpoints})
 	}
 }
@@ -196,7 +289,14 @@ func (w *watch) update(next []*Instance) {
 func (w *watch) fail(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.state.known {
+	w.turn(false, err)
+	w.failures++
+	w.grace.outage(w.state.instances)
+	switch {
+	case w.state.known:
+	case len(w.stored) > 0:
+		w.recall()
+	default:
 		w.set(state{err: err})
 	}
 }

@@ -78,7 +78,12 @@ func (c *recorder) expect(t *testing.T, want ...string) {
 
 func build(t *testing.T, b grpcresolver.Builder, cc grpcresolver.ClientConn) grpcresolver.Resolver {
 	t.Helper()
-	r, err := b.Build(grpcresolver.Target{URL: url.URL{Scheme: "micro", Path: "/svc"}}, cc, grpcresolver.BuildOptions{})
+	return buildFor(t, "svc", b, cc)
+}
+
+func buildFor(t *testing.T, service string, b grpcresolver.Builder, cc grpcresolver.ClientConn) grpcresolver.Resolver {
+	t.Helper()
+	r, err := b.Build(grpcresolver.Target{URL: url.URL{Scheme: "micro", Path: "/" + service}}, cc, grpcresolver.BuildOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -316,7 +321,7 @@ func TestListedAnewKeepsPointers(t *testing.T) {
 			}
 		}}
 		cc := &recorder{}
-		r := build(t, builder(d, resolver.WithLinger(0)), cc)
+		r := build(t, builder(d, resolver.WithGrace(0), resolver.WithLinger(0)), cc)
 		next <- []*resolver.Instance{instance("b", "h:1"), instance("d", "h:2")}
 		cc.expect(t, "[b,d]")
 		before := cc.last.Endpoints

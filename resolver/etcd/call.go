@@ -21,6 +21,7 @@ type call struct {
 	r     *Registry
 	what  string
 	began time.Time
+	last  *lastAttempt
 }
 
 // begin begins a call, which ends no later than ctx, or than the timeout if ctx
@@ -44,7 +45,8 @@ func (r *Registry) begin(ctx context.Context, what string) (*call, error) {
 		cancel()
 		r.tasks.Done()
 	}
-	return &call{ctx: ctx, end: end, r: r, what: what, began: time.Now()}, nil
+	last := &lastAttempt{}
+	return &call{ctx: last.in(ctx), end: end, r: r, what: what, began: time.Now(), last: last}, nil
 }
 
 // failed explains an error of etcd's client.
@@ -54,7 +56,7 @@ func (c *call) failed(err error) error {
 		return fmt.Errorf("etcd: %s: %w", c.what, resolver.ErrClosed)
 	case errors.Is(c.ctx.Err(), context.DeadlineExceeded), status.Code(err) == codes.Unavailable:
 		return fmt.Errorf("etcd: %s: etcd at %s did not answer within %v: is it running, and reachable from here? %w",
-			c.what, strings.Join(c.r.Endpoints(), ","), time.Since(c.began).Round(time.Millisecond), err)
+			c.what, strings.Join(c.r.Endpoints(), ","), time.Since(c.began).Round(time.Millisecond), c.last.explain(err))
 	}
 	return fmt.Errorf("etcd: %s: %w", c.what, err)
 }

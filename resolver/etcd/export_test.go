@@ -21,7 +21,8 @@ func CompareEvery(d time.Duration) Option { return func(r *Registry) { r.compare
 // Viewer returns what a watch of insts does about one put, and how many
 // instances it then has. The insts must be sorted by ID.
 func Viewer(insts []*resolver.Instance) func(id, value string) (int, error) {
-	v := &view{r: &Registry{}, dir: "p/svc/", service: "svc", instances: insts}
+	v := newView(&Registry{prefix: "p"}, "svc")
+	v.instances = insts
 	return func(id, value string) (int, error) {
 		ev := &clientv3.Event{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte(v.dir + id), Value: []byte(value)}}
 		_, err := v.take(clientv3.WatchResponse{Events: []*clientv3.Event{ev}}, true, nil)

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log/slog"
 	"os"
@@ -32,7 +33,15 @@ var servers []string
 
 // TestMain runs the tests on the etcd that ETCD_ENDPOINTS names, or on one that
 // it starts.
-func TestMain(m *testing.M) { os.Exit(run(m)) }
+func TestMain(m *testing.M) {
+	if config := os.Getenv(nodeEnv); config != "" {
+		os.Exit(serveNode(config))
+	}
+	// Nearly all of these tests do nothing but wait, so there may be more of them
+	// at a time than there are processors.
+	_ = flag.Set("test.parallel", "12")
+	os.Exit(run(m))
+}
 
 func run(m *testing.M) int {
 	stop := func() error { return nil }
@@ -225,21 +234,29 @@ type watched struct {
 	yields int
 }
 
-// watch follows svc until the test ends.
-func (r *registry) watch() *watched {
+// watch follows svc until the watch or the test ends.
+func (r *registry) watch() *watched { return r.follow(false) }
+
+// watchAnew follows svc until the test ends, and watches anew when the watch
+// ends, as a client does.
+func (r *registry) watchAnew() *watched { return r.follow(true) }
+
+func (r *registry) follow(anew bool) *watched {
 	r.t.Helper()
 	w := &watched{t: r.t}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for insts, err := range r.Watch(ctx, "svc") {
-			w.mu.Lock()
-			w.yields++
-			if w.err = err; err == nil {
-				w.last = insts
+		for first := true; first || anew && ctx.Err() == nil; first = false {
+			for insts, err := range r.Watch(ctx, "svc") {
+				w.mu.Lock()
+				w.yields++
+				if w.err = err; err == nil {
+					w.last = insts
+				}
+				w.mu.Unlock()
 			}
-			w.mu.Unlock()
 		}
 	}()
 	r.t.Cleanup(func() { cancel(); <-done })
@@ -266,6 +283,11 @@ func (w *watched) String() string {
 
 func (w *watched) wait(want string) {
 	w.t.Helper()
+	defer func() {
+		if w.t.Failed() {
+			w.t.Logf("the watch has %q", w)
+		}
+	}()
 	eventually(w.t, fmt.Sprintf("%q", want), func() bool { return w.String() == want })
 }
 

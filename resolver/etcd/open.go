@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -42,7 +43,7 @@ func open(u *url.URL) (resolver.Registry, error) {
 	client, err := clientv3.New(s.client)
 	if err != nil {
 		return nil, fmt.Errorf("etcd at %s did not let %q log in within %v: is it running, and reachable from here? %w",
-			u.Host, s.client.Username, s.client.DialTimeout, err)
+			u.Host, s.client.Username, s.client.DialTimeout, s.login.explain(err))
 	}
 	r, err := New(client, s.registry...)
 	if err != nil {
@@ -55,19 +56,22 @@ func open(u *url.URL) (resolver.Registry, error) {
 // settings are what a URL says.
 type settings struct {
 	client   clientv3.Config
+	login    *lastAttempt // of client
 	registry []Option
 	tls      map[string]string // what tls=true goes with, by parameter
 }
 
 func parse(u *url.URL) (*settings, error) {
-	s := &settings{tls: make(map[string]string), client: clientv3.Config{
+	login := &lastAttempt{}
+	s := &settings{tls: make(map[string]string), login: login, client: clientv3.Config{
+		Context:              login.in(context.Background()),
 		DialTimeout:          defaultTimeout,
 		DialKeepAliveTime:    keepAliveTime,
 		DialKeepAliveTimeout: keepAliveTimeout,
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: connectDelay},
 			MinConnectTimeout: defaultTimeout,
-		})},
+		}), grpc.WithChainUnaryInterceptor(noteAttempts)},
 		Logger: zap.NewNop(), // what matters comes back as an error
 	}}
 	var err error
@@ -122,6 +126,9 @@ func parse(u *url.URL) (*settings, error) {
 	switch {
 	case secure:
 		s.client.TLS, err = tlsConfig(s.tls)
+		if name := s.tls["server-name"]; name != "" { // which grpc takes from its authority, and etcd's client from the address
+			s.client.DialOptions = append(s.client.DialOptions, grpc.WithAuthority(name))
+		}
 	case len(s.tls) > 0:
 		err = errors.New("parameters ca, cert, key and server-name go with tls=true")
 	}

@@ -92,13 +92,18 @@ func (g *registration) start() error {
 func (g *registration) guard(e entry) {
 	for from := e.written + 1; g.ctx.Err() == nil; {
 		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(g.ctx))
+		ctx, stream := g.r.streams.on(ctx)
+		renewed := false
 		for res := range g.r.client.Watch(ctx, e.key, clientv3.WithRev(from), clientv3.WithFilterPut()) {
+			renewed = res.Err() != nil && g.r.streams.renew(stream, res.Err())
 			if len(res.Events) > 0 {
 				g.lose()
 			}
 		}
 		cancel()
-		from = g.look(e.key, from)
+		if !renewed {
+			from = g.look(e.key, from)
+		}
 	}
 }
 

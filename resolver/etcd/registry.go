@@ -60,6 +60,8 @@ type Registry struct {
 	compare time.Duration // compareEvery, but for tests
 	logger  *slog.Logger
 	skipped skipped
+	outages outages
+	streams streams
 
 	ctx    context.Context // ends with Close; of what outlives a call
 	cancel context.CancelFunc

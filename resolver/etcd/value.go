@@ -17,8 +17,8 @@ type value struct {
 	Metadata json.RawMessage `json:"Metadata,omitempty"`
 }
 
-// metadata is our part of it. Service and ID are in the key.
-type metadata struct {
+// details are our part of its Metadata. Service and ID are in the key.
+type details struct {
 	Version  string            `json:"version,omitempty"`
 	Zone     string            `json:"zone,omitempty"`
 	More     []string          `json:"addrs,omitempty"` // the addresses behind the primary
@@ -28,7 +28,7 @@ type metadata struct {
 }
 
 func encode(inst *resolver.Instance) (string, error) {
-	meta, err := json.Marshal(metadata{
+	meta, err := json.Marshal(details{
 		Version: inst.Version, Zone: inst.Zone, More: inst.Addrs[1:],
 		Weight: inst.Weight, Labels: inst.Labels, Draining: inst.Draining,
 	})
@@ -58,7 +58,7 @@ func decode(service, id string, data []byte) (*resolver.Instance, error) {
 	if v.Addr == "" {
 		return nil, errors.New("no address")
 	}
-	var m metadata
+	var m details
 	if len(v.Metadata) > 0 && v.Metadata[0] == '{' {
 		if err := json.Unmarshal(v.Metadata, &m); err != nil {
 			return nil, fmt.Errorf("metadata: %w", err)

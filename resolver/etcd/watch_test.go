@@ -82,7 +82,7 @@ func TestReplacedStore(t *testing.T) {
 	t.Parallel()
 	first, second := startEtcd(t), startEtcd(t)
 	proxy := newProxy(t, first.Endpoints()[0])
-	r := openOn(t, connect(t, []string{proxy.addr()}), "p", etcd.CompareEvery(100*time.Millisecond))
+	r := openOn(t, connect(t, []string{proxy.addr()}), "p")
 	r.register(instance("a"))
 	w := r.watch()
 	w.wait("a")
@@ -90,6 +90,85 @@ func TestReplacedStore(t *testing.T) {
 	proxy.move(second.Endpoints()[0])
 	w.fails("the store was replaced")
 	r.watch().wait("b")
+}
+
+// A store that was wiped and set up again is the same cluster by its name. Where
+// it has passed the revision of before, only what is in it tells.
+func TestWipedStore(t *testing.T) {
+	t.Parallel()
+	for name, after := range map[string]int{"low revision": 0, "high revision": 100} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startCluster(t, 1)
+			proxy := newProxy(t, c.endpoints()[0])
+			r := openOn(t, connect(t, []string{proxy.addr()}), "p", etcd.CompareEvery(100*time.Millisecond))
+			for range 10 {
+				r.put("other", "")
+			}
+			r.put("svc/a", `{"Addr":"10.0.0.1:80"}`)
+			w := r.watch()
+			w.wait("a")
+			before := get(t, r.client, "p/svc/a")
+			proxy.mute() // for the client it is a moment
+			c.kill(0)
+			c.wipe(0)
+			c.start(0)
+			direct := openOn(t, connect(t, c.endpoints()), "p")
+			for range after {
+				direct.put("other", "")
+			}
+			direct.put("svc/b", `{"Addr":"10.0.0.1:80"}`)
+			if res := get(t, direct.client, "p/svc/b"); res.Header.GetClusterId() != before.Header.GetClusterId() {
+				t.Error("the cluster has another name")
+			}
+			proxy.heal()
+			w.fails("the store was replaced")
+			r.watch().wait("b")
+		})
+	}
+}
+
+func get(t testing.TB, client *clientv3.Client, key string) *clientv3.GetResponse {
+	t.Helper()
+	res, err := client.Get(deadline(t), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res
+}
+
+// While keys change all the time, the checks of a watch find no fault with it.
+func TestChecksDuringChanges(t *testing.T) {
+	t.Parallel()
+	r := open(t, etcd.CompareEvery(time.Millisecond))
+	w := r.watch()
+	for range 30 {
+		regs := make([]resolver.Registration, 10)
+		for i := range regs {
+			regs[i] = r.register(instance(fmt.Sprintf("%d", i)))
+		}
+		for _, reg := range regs {
+			if err := reg.Deregister(deadline(t)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	r.register(instance("last"))
+	w.wait("last")
+}
+
+// A watch whose etcd was away for long ends, so that whoever watches again knows
+// that leases may have ended meanwhile for no fault of their services.
+func TestWatchEndsAfterALongOutage(t *testing.T) {
+	t.Parallel()
+	proxy := newProxy(t, servers[0])
+	r := openOn(t, connect(t, []string{proxy.addr()}), prefix())
+	w := r.watch()
+	eventually(t, "the first snapshot", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.yields > 0 })
+	proxy.cut()
+	<-time.After(2500 * time.Millisecond)
+	proxy.heal()
+	w.fails("etcd was away for")
 }
 
 // An etcd without a quorum knows nothing new, and says so: otherwise its clients
