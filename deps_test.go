@@ -25,8 +25,9 @@ micro                   ← resolver, balancer, pubsub, grpc
 channelz                ← grpc
 resolver                ← grpc
 resolver/etcd           ← resolver, etcd client, grpc
+resolver/mdns           ← resolver, miekg dns, x/net
 resolver/resolvertest   ← resolver, go-cmp
-balancer                ← resolver, grpc
+balancer                ← resolver, grpc, x/mod
 codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc
 pubsub/kafka            ← pubsub, internal/lanes, kafka-go
@@ -37,6 +38,7 @@ proto/micro/v1          ← grpc
 dev                     ← resolver, pubsub, grpc, etcd client, etcd server, kfake
 examples/...            ← everything
 internal/lanes          ← nothing
+internal/e2e            ← nothing
 `
 
 // others has the modules behind the names in the table.
@@ -45,9 +47,12 @@ var others = map[string][]string{
 	"go-grpc-middleware": {"github.com/grpc-ecosystem/go-grpc-middleware/v2"},
 	"etcd client":        {"go.etcd.io/etcd/client/v3", "go.etcd.io/etcd/client/pkg/v3", "go.etcd.io/etcd/api/v3", "go.uber.org/zap"},
 	"etcd server":        {"go.etcd.io/etcd/server/v3"},
+	"miekg dns":          {"github.com/miekg/dns"},
+	"x/net":              {"golang.org/x/net"},
 	"kafka-go":           {"github.com/segmentio/kafka-go"},
 	"kfake":              {"github.com/twmb/franz-go", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kmsg"},
 	"go-cmp":             {"github.com/google/go-cmp"},
+	"x/mod":              {"golang.org/x/mod"},
 }
 
 // links has what must not be in a binary, however indirectly, but in those of

@@ -13,6 +13,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/dev"
 	"github.com/grpc-micro/micro/interceptors"
 	"github.com/grpc-micro/micro/resolver"
 	_ "github.com/grpc-micro/micro/resolver/etcd"
@@ -23,7 +24,11 @@ import (
 // of call.
 func TestPlainClientWithEtcdsResolver(t *testing.T) {
 	t.Parallel()
-	etcd := startEtcd(t)
+	etcd, err := dev.StartEtcd(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer etcd.Close()
 	reg, err := resolver.Open(etcd.URL())
 	if err != nil {
 		t.Fatal(err)

@@ -3,10 +3,8 @@ package micro_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -24,16 +22,7 @@ const testService = "grpc.testing.TestService"
 // patience bounds every wait of these tests; only a failure takes so long.
 const patience = 20 * time.Second
 
-func TestMain(m *testing.M) {
-	if url := os.Getenv(childRegistry); url != "" {
-		if err := serveAsChild(url); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	goleak.VerifyTestMain(m)
-}
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // server answers with its id, on all four kinds of call.
 type server struct {

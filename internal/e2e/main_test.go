@@ -1,0 +1,68 @@
+// Package e2e_test has the tests that need whole processes: servers that are
+// restarted, killed and stopped under load, on an etcd that goes away.
+package e2e_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/grpc-micro/micro/dev"
+)
+
+// patience bounds every wait of these tests; only a failure takes so long.
+const patience = 30 * time.Second
+
+func TestMain(m *testing.M) {
+	if url := os.Getenv(childRegistry); url != "" {
+		if err := serveAsChild(url); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	// Nodes of etcd leave connections between them open, which end when they were
+	// silent for 5 s.
+	goleak.VerifyTestMain(m,
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).abortPendingRead"),
+		goleak.IgnoreAnyFunction("net/http.(*connReader).backgroundRead"),
+		goleak.IgnoreAnyFunction("net/http.(*conn).serve"))
+}
+
+func startEtcd(t *testing.T, opts ...dev.Option) *dev.Etcd {
+	t.Helper()
+	etcd, err := dev.StartEtcd(deadline(t), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = etcd.Close() })
+	return etcd
+}
+
+func deadline(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// eventually waits until cond holds.
+func eventually(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	end := time.After(patience)
+	for !cond() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("waited %v for %s", patience, what)
+		}
+	}
+}

@@ -1,0 +1,74 @@
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"google.golang.org/grpc"
+)
+
+// Five server processes are replaced one after the other under constant load,
+// without retries: no call fails, unary or stream. MICRO_SOAK, a duration, goes
+// on until 100,000 calls were made.
+func TestRollingRestart(t *testing.T) {
+	etcd := startEtcd(t)
+	fleet := make([]*process, 5)
+	for n := range fleet {
+		fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-0", n))
+	}
+	l := startLoad(t, etcd.URL(), true, patience)
+	l.more(t, 100)
+	rounds, least := 0, int64(1)
+	if os.Getenv("MICRO_SOAK") != "" {
+		least = 100_000
+	}
+	for ; rounds < 1 || l.calls.Load() < least; rounds++ {
+		for n, old := range fleet {
+			fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-%d", n, rounds+1))
+			old.terminate()
+			l.more(t, 100)
+		}
+	}
+	l.stop()
+	for _, p := range fleet {
+		p.terminate()
+	}
+	t.Logf("%d restarts, %d calls, %d failed", rounds*len(fleet), l.calls.Load(), l.failed.Load())
+	if l.failed.Load() > 0 {
+		t.Errorf("%d of %d calls failed", l.failed.Load(), l.calls.Load())
+	}
+}
+
+// One of three servers is killed with -9. Calls that may be sent again, and
+// whose service config says so, do not fail; of others only those fail that
+// were on the wire.
+func TestKill(t *testing.T) {
+	etcd := startEtcd(t)
+	for _, test := range []struct {
+		name string
+		opts []grpc.DialOption
+		most int // failures for each caller
+	}{
+		{"without retries", nil, 1},
+		{"with retries", []grpc.DialOption{grpc.WithDefaultServiceConfig(retrying)}, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var fleet []*process
+			for n := range 3 {
+				fleet = append(fleet, startProcess(t, etcd.URL(), fmt.Sprintf("server-%d", n)))
+			}
+			l := startLoad(t, etcd.URL(), false, patience, test.opts...)
+			l.more(t, 200)
+			fleet[0].kill()
+			l.more(t, 2000)
+			l.stop()
+			t.Logf("%d of %d calls failed; %d could be on the wire", l.failed.Load(), l.calls.Load(), l.callers)
+			if most := int64(test.most * l.callers); l.failed.Load() > most {
+				t.Errorf("%d calls failed, want at most %d", l.failed.Load(), most)
+			}
+			fleet[1].terminate()
+			fleet[2].terminate()
+		})
+	}
+}
