@@ -64,7 +64,7 @@ func DeadLetterOf(m *Message) (DeadLetter, bool) {
 func deadLetter(topic string, d *Delivery, cause error) *Message {
 	m := *d.Message
 	m.Topic = topic
-	m.Header = slices.DeleteFunc(slices.Clone(d.Header), func(a Attr) bool { return strings.HasPrefix(a.Key, deadPrefix) })
+	m.Header = slices.DeleteFunc(slices.Clone(d.Header), func(a Attr) bool { return strings.HasPrefix(a.Key, deadPrefix) || a.Key == redriveGroup })
 	add := func(key, value string) { m.Header = append(m.Header, Attr{key, []byte(value)}) }
 	add(deadTopic, d.Topic)
 	add(deadPartition, strconv.Itoa(d.Partition))

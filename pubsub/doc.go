@@ -46,7 +46,8 @@
 // decode, or that has used up its attempts goes to the dead-letter topic
 // ([WithDeadLetter], [DeadLetterOf]). Without one it ends the subscription with
 // its error: an event is never skipped in silence. A panic is an error as any
-// other ([Recover]).
+// other ([Recover]). [Redrive] gives dead letters back to their group when what
+// was wrong is mended.
 //
 // # Middleware
 //

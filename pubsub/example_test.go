@@ -93,6 +93,39 @@ func ExampleWithDeadLetter() {
 	// ended: <nil>
 }
 
+// When what was wrong is mended, dead letters go back to the group that gave them
+// up.
+func ExampleRedrive() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	broker := pubsub.NewMemory()
+	plans := map[string]bool{"free": true}
+	bill := func() {
+		err := signups.Subscribe(ctx, broker, "billing", func(_ context.Context, s *Signup) error {
+			if !plans[s.Plan] {
+				return pubsub.Permanent(errors.New("no such plan: " + s.Plan))
+			}
+			fmt.Println("billed", s.User)
+			return nil
+		}, pubsub.WithDeadLetter(), pubsub.WithLimit(1), pubsub.WithSubscribeLogger(slog.New(slog.DiscardHandler)))
+		fmt.Println("ended:", err)
+	}
+	if err := signups.Publish(ctx, broker, &Signup{User: "ada", Plan: "gold"}); err != nil {
+		fmt.Println(err)
+	}
+	bill()
+
+	plans["gold"] = true
+	n, err := pubsub.Redrive(ctx, broker, "accounts.signup.billing.dead", pubsub.WithRedriveIdle(50*time.Millisecond))
+	fmt.Println("redriven:", n, err)
+	bill()
+	// Output:
+	// ended: <nil>
+	// redriven: 1 <nil>
+	// billed ada
+	// ended: <nil>
+}
+
 // A publisher that got no answer sends the event again, with the same ID.
 func ExampleDedup() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -201,10 +201,16 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 	if cutOff(ctx) {
 		return s.retry.InitialBackoff, nil
 	}
+	if len(d.Header) > 0 && forAnother(d.Message, s.Group) {
+		return 0, nil
+	}
 	d.Attempt++
 	err := s.handler(ctx, d)
 	if err == nil {
 		return 0, nil
+	}
+	if p, ok := errors.AsType[*postponed](err); ok {
+		return p.after, nil
 	}
 	if cutOff(ctx) { // that is why it failed
 		return s.retry.InitialBackoff, nil

@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		{"NoDeadLetter", noDeadLetter},
 		{"BroadcastDeadLetter", broadcastDeadLetter},
 		{"Goexit", goexit},
+		{"Redrive", redrive},
 
 		{"Limit", limit},
 		{"Drain", drain},
