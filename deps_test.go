@@ -32,6 +32,7 @@ codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc
 pubsub/kafka            ← pubsub, internal/lanes, kafka-go
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
+metrics                 ← resolver, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
 protoc-gen-micro/...    ← proto/micro/v1, grpc
 proto/micro/v1          ← grpc
@@ -51,6 +52,7 @@ var others = map[string][]string{
 	"x/net":              {"golang.org/x/net"},
 	"kafka-go":           {"github.com/segmentio/kafka-go"},
 	"kfake":              {"github.com/twmb/franz-go", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kmsg"},
+	"prometheus":         {"github.com/prometheus/client_golang"},
 	"go-cmp":             {"github.com/google/go-cmp"},
 	"x/mod":              {"golang.org/x/mod"},
 }

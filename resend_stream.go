@@ -23,6 +23,7 @@ const resendBuffer = 64 << 10
 // resendStream opens a stream that goes to another instance when a Function
 // refuses it.
 func resendStream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+	ctx = balancer.WithStream(ctx) // how long it lives is no latency of the instance
 	cs, err := open(ctx, desc, cc, method, opts...)
 	if err != nil {
 		return nil, err

@@ -2,6 +2,7 @@ package balancer
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -13,11 +14,21 @@ import (
 // out of turn. If none of them comes up, the next picker's answer takes others.
 const urgentDials = 16
 
-// answer is what a picker says to calls with one filter: a policy's picker over
-// what the filter keeps, or an error.
+// question is what a call asks a picker: everything that its answer depends on.
+type question struct {
+	filter Filter        // of the call; nil: none
+	tiers  Filter        // likewise
+	method *methodConfig // likewise
+}
+
+// answer is what a picker says to calls with one question: a policy's picker
+// over what their filters keep, or an error.
 type answer struct {
-	filter Filter // of the calls, by which the answer is found; nil: none
-	keep   Filter // that and the connection's; nil: everything
+	question
+
+	picker *picker
+	keep   Filter   // what all filters of the call and the connection keep; nil: everything
+	tiers  []Filter // an endpoint is in the first one that keeps it
 
 	once   sync.Once // for work, which sets:
 	worked atomic.Bool
@@ -30,12 +41,36 @@ type answer struct {
 	waits atomic.Bool // calls wait for an endpoint that is not usable yet
 }
 
+func newAnswer(p *picker, q question) *answer {
+	a := &answer{question: q}
+	a.init(p)
+	return a
+}
+
+func (a *answer) init(p *picker) {
+	a.picker = p
+	filters, tiers := []Filter{p.config.filter}, p.config.tiers
+	if a.method != nil {
+		filters = append(filters, a.method.filter)
+		if a.method.tiers != nil {
+			tiers = a.method.tiers
+		}
+	}
+	if a.question.tiers != nil {
+		tiers = a.question.tiers
+	}
+	if a.keep = And(append(filters, a.filter)...); a.keep == (all{}) {
+		a.keep = nil
+	}
+	a.tiers = listOf(tiers)
+}
+
 // prepare works the answer out, once. Callers look at worked first: that is
 // quicker than a closure for once.
-func (a *answer) prepare(p *picker) {
+func (a *answer) prepare() {
 	a.once.Do(func() {
-		a.work(p)
-		a.quick.Store(a.pick != nil && p.track == 0)
+		a.work()
+		a.quick.Store(a.pick != nil && a.picker.track == 0)
 		a.worked.Store(true)
 	})
 }
@@ -44,61 +79,102 @@ func (a *answer) keeps(e *Endpoint) bool { return a.keep == nil || a.keep.match(
 
 func (a *answer) lacks(e *Endpoint) bool { return a.waits.Load() && a.keeps(e) }
 
-// work finds out. Draining endpoints are the last tier: they are looked at when
-// no other can be used, which one that is connecting for the first time can.
-func (a *answer) work(p *picker) {
-	if a.keep == nil && len(p.ready) > 0 {
-		a.use(p, p.ready)
+// tierOf returns the first tier that keeps an endpoint, or -1.
+func (a *answer) tierOf(e *Endpoint) int {
+	inst := e.Instance()
+	return slices.IndexFunc(a.tiers, func(t Filter) bool { return t.match(inst) })
+}
+
+// work finds out. Endpoints that drain are the last tiers: they are looked at
+// when no other can be used, which one that is connecting for the first time can.
+func (a *answer) work() {
+	p := a.picker
+	if a.keep == nil && len(a.tiers) == 1 && a.tiers[0] == (all{}) && len(p.ready) > 0 {
+		a.use(p.ready)
 		return
 	}
 	// waits is set before the states are looked at: an endpoint that becomes
 	// ready now is either seen here, or sees to it that a picker is published.
 	a.waits.Store(true)
-	var tiers [2]tier
-	for _, e := range p.endpoints {
-		switch {
-		case !a.keeps(e):
-		case e.draining():
-			tiers[1].add(e)
-		default:
-			tiers[0].add(e)
-		}
-	}
-	for i := range tiers {
-		t := &tiers[i]
-		if len(t.ready) > 0 {
+	groups := a.group()
+	for i := range groups {
+		g := &groups[i]
+		if len(g.ready) > 0 {
 			a.waits.Store(false)
-			a.use(p, t.ready)
+			a.use(g.ready)
 			return
 		}
-		if t.waiting {
+		if g.waiting {
 			a.err = grpcbalancer.ErrNoSubConnAvailable // grpc compares it: never wrapped
-			if a.keep != nil {
-				p.set.hurry(t.idle)
+			if a.keep != nil || len(a.tiers) > 1 {
+				p.set.hurry(g.idle)
 			}
 			return
 		}
 	}
+	at := slices.IndexFunc(groups, func(g group) bool { return g.failed != nil })
 	switch {
-	case tiers[0].failed != nil:
-		a.failed = tiers[0].failed
-	case tiers[1].failed != nil:
-		a.failed = tiers[1].failed
+	case at >= 0:
+		a.failed = groups[at].failed
 	case len(p.endpoints) == 0:
 		a.err = p.trouble.noInstances(p.service)
 	default:
-		a.err = p.trouble.beside(fmt.Errorf("balancer: none of %d instances of %s has %v", len(p.endpoints), p.service, a.keep))
+		a.err = p.trouble.beside(fmt.Errorf("balancer: none of %d instances of %s has %v", len(p.endpoints), p.service, a.wanted()))
 	}
 }
 
-func (a *answer) use(p *picker, ready []*Endpoint) {
+// group sorts endpoints by how much they are wanted.
+func (a *answer) group() []group {
+	tiers := len(a.tiers)
+	groups := make([]group, 2*tiers)
+	for _, e := range a.picker.endpoints {
+		if !a.keeps(e) {
+			continue
+		}
+		at := a.tierOf(e)
+		if at < 0 {
+			continue
+		}
+		if e.draining() {
+			at += tiers
+		}
+		groups[at].add(e)
+	}
+	return groups
+}
+
+// wanted is what an instance must have, for people.
+func (a *answer) wanted() Filter {
+	var tiers Filter
+	if len(a.tiers) > 1 || a.tiers[0] != (all{}) {
+		tiers = newTiers(a.tiers)
+	}
+	return And(a.keep, tiers)
+}
+
+func (a *answer) use(ready []*Endpoint) {
+	if z := a.picker.config.zone; z != nil {
+		ready = z.narrow(ready, a.known(a.tierOf(ready[0])))
+	}
 	a.usable = ready
-	a.pick = p.config.policy(ready)
+	a.pick = a.picker.config.policy(ready)
+}
+
+// known counts the instances of a tier that are in the client's zone and do not
+// drain, usable or not.
+func (a *answer) known(tier int) int {
+	n := 0
+	for _, e := range a.picker.endpoints {
+		if !e.draining() && e.Instance().Zone == a.picker.config.zone.Zone && a.keeps(e) && a.tierOf(e) == tier {
+			n++
+		}
+	}
+	return n
 }
 
 // refusal is what calls fail with when there is no pick. It has no status, so
 // that calls that wait for ready wait for the next picker.
-func (a *answer) refusal(p *picker) error {
+func (a *answer) refusal() error {
 	if a.failed == nil {
 		return a.err
 	}
@@ -106,27 +182,27 @@ func (a *answer) refusal(p *picker) error {
 	if err == nil { // it is coming back, and a picker with it
 		return grpcbalancer.ErrNoSubConnAvailable
 	}
-	return p.trouble.beside(err)
+	return a.picker.trouble.beside(err)
 }
 
-// tier is what matched, by what a call can do with it.
-type tier struct {
+// group is what matched, by what a call can do with it.
+type group struct {
 	ready   []*Endpoint
 	idle    []*Endpoint // some that have not begun to connect
 	waiting bool        // there is one that has not been tried to its end
 	failed  *Endpoint   // one of the others
 }
 
-func (t *tier) add(e *Endpoint) {
+func (g *group) add(e *Endpoint) {
 	switch e.state() {
 	case connectivity.Ready:
-		t.ready = append(t.ready, e)
+		g.ready = append(g.ready, e)
 	case connectivity.TransientFailure:
-		t.failed = e
+		g.failed = e
 	default:
-		t.waiting = true
-		if e.state() == connectivity.Idle && len(t.idle) < urgentDials {
-			t.idle = append(t.idle, e)
+		g.waiting = true
+		if e.state() == connectivity.Idle && len(g.idle) < urgentDials {
+			g.idle = append(g.idle, e)
 		}
 	}
 }

@@ -235,8 +235,8 @@ func (b *endpointSet) publish() {
 	b.latest = &picker{
 		set: b, config: b.config, service: b.service, endpoints: b.all, ready: b.ready, trouble: b.trouble,
 		track: b.config.track,
-		whole: answer{keep: b.config.filter},
 	}
+	b.latest.whole.init(b.latest)
 	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: b.latest})
 }
 

@@ -41,21 +41,21 @@ func BenchmarkBeside(b *testing.B) {
 	}
 }
 
-// BenchmarkFlat measures each policy at 3, 100 and 10,000 instances in turns,
-// plain and with what a call can say, against the plain one at 3.
-func BenchmarkFlat(b *testing.B) {
+// BenchmarkSaying measures what it costs to say something in a context: a plain
+// pick with a bare context, and with one whose filter or tiers keep half of the
+// instances, in turns.
+func BenchmarkSaying(b *testing.B) {
 	plain := context.Background()
-	for _, policy := range policies {
-		for _, kind := range []struct {
-			name string
-			ctx  context.Context
-		}{
-			{"plain", balancer.WithStream(plain)}, // looked up, too: what differs is what is looked at
-			{"filtered", balancer.WithFilter(plain, balancer.Version("v2"))},
-		} {
-			for _, n := range []int{3, 100, 10_000} {
-				besideGroup(b, "", []besideCase{{fmt.Sprintf("%s/%d/%s", policy, n, kind.name), policy, kind.ctx}}, n, 1)
-			}
+	v2 := balancer.Version("v2")
+	for _, policy := range []string{balancer.RoundRobin, balancer.P2C} {
+		for _, n := range []int{3, 100, 10_000} {
+			besideGroup(b, fmt.Sprintf("%s_%d/", policy, n), []besideCase{
+				{"plain", policy, plain},
+				{"filtered", policy, balancer.WithFilter(plain, v2)},
+				{"tiered", policy, balancer.WithTiers(plain, balancer.Zone("x"), v2, balancer.And())},
+				{"both", policy, balancer.WithTiers(balancer.WithFilter(plain, v2), balancer.Zone("x"), balancer.And())},
+				{"stream", policy, balancer.WithStream(plain)},
+			}, n, 1)
 		}
 	}
 }

@@ -16,6 +16,9 @@ type config struct {
 	policy   Policy
 	track    tracking
 	filter   Filter // nil: none
+	tiers    Filter // likewise
+	methods  map[string]*methodConfig
+	zone     *zoneConfig // nil: all zones alike
 	latency  latencyConfig
 	failures uint32 // a bit for each code that is a failure of the instance
 }
@@ -23,8 +26,11 @@ type config struct {
 // common has the parts of a config that every policy has; what is not among
 // them is the policy's own.
 var common = map[string]func(*config, json.RawMessage) error{
-	"filter":  parseConfigFilter,
-	"latency": parseLatency,
+	"filter":    parseConfigFilter,
+	"tiers":     parseConfigTiers,
+	"methods":   parseMethods,
+	"zoneFirst": parseZoneFirst,
+	"latency":   parseLatency,
 }
 
 func newConfig(b *builder) *config {

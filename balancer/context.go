@@ -9,14 +9,27 @@ import (
 // call is what a context says about the picks of its calls: everything under
 // one key, so that a pick looks once.
 type call struct {
+	choices
+
+	// answer is what the latest picker says to these choices. Whoever keeps a
+	// context for many calls has it found at once; whoever makes one for each
+	// finds it among the picker's.
+	answer atomic.Pointer[answer]
+}
+
+type choices struct {
 	filter Filter
+	tiers  Filter // nil: those of the config
 	avoid  []string
 	hash   uint64 // of the key, if hashed
 	hashed bool
 	stream bool
 }
 
-type callKey struct{}
+// callKey is a pointer because comparing two is the quickest.
+type callKey struct{ _ byte }
+
+var theCallKey = new(callKey)
 
 // used is set once any With… function was called: until then no pick has to
 // look into its context, which may be deep.
@@ -26,7 +39,7 @@ func fromContext(ctx context.Context) *call {
 	if !used.Load() {
 		return nil
 	}
-	c, _ := ctx.Value(callKey{}).(*call)
+	c, _ := ctx.Value(theCallKey).(*call)
 	return c
 }
 
@@ -34,12 +47,12 @@ func withCall(ctx context.Context, change func(*call)) context.Context {
 	if !used.Load() {
 		used.Store(true)
 	}
-	var next call
+	next := &call{}
 	if c := fromContext(ctx); c != nil {
-		next = *c
+		next.choices = c.choices
 	}
-	change(&next)
-	return context.WithValue(ctx, callKey{}, &next)
+	change(next)
+	return context.WithValue(ctx, theCallKey, next)
 }
 
 // WithFilter lets the calls of ctx go only to instances that f keeps, beside

@@ -14,9 +14,20 @@
 // micro_least_request, micro_p2c_ewma and micro_consistent_hash. Each takes a
 // filter for the whole connection:
 //
-//	{"version": "v2", "zone": "a", "labels": {"lane": "x"}, "and": […], "or": […], "not": {…}}
+//	{"version": "v2", "versionRange": "^1.4", "zone": "a", "labels": {"lane": "x"}, "hasLabel": "canary",
+//	 "and": […], "or": […], "not": {…}}
 //
-// of which every part that is given must hold.
+// of which every part that is given must hold, and beside it
+//
+//	"tiers": [{"labels": {"lane": "x"}}, {"labels": {"lane": "stable"}}, "any"]
+//	"methods": {"greeter.v1.Greeter/SayHello": {"filter": {…}, "tiers": […]}, "greeter.v1.Greeter": {…}}
+//	"zoneFirst": {"zone": "eu-1a", "panicThreshold": 70, "minInstances": 1}
+//
+// Tiers ([WithTiers]) are filters of which the first one holds that keeps a
+// usable instance. Methods have filters beside the connection's and tiers in the
+// place of its tiers. With zoneFirst, calls stay in the client's own zone, as
+// long as so many percent of its instances, and so many of them, are usable;
+// else they go to all zones alike.
 //
 // # Policies
 //

@@ -2,6 +2,7 @@ package balancer_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 	"sync"
@@ -27,6 +28,7 @@ type fakeConn struct {
 	mu      sync.Mutex
 	picker  grpcbalancer.Picker
 	pickers int
+	subs    map[string]*fakeSub
 }
 
 func (c *fakeConn) UpdateState(s grpcbalancer.State) {
@@ -37,7 +39,18 @@ func (c *fakeConn) UpdateState(s grpcbalancer.State) {
 }
 
 func (c *fakeConn) NewSubConn(addrs []grpcresolver.Address, opts grpcbalancer.NewSubConnOptions) (grpcbalancer.SubConn, error) {
-	return &fakeSub{dialed: c.dialed, addr: addrs[0].Addr, listen: opts.StateListener}, nil
+	s := &fakeSub{dialed: c.dialed, addr: addrs[0].Addr, listen: opts.StateListener}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.subs[s.addr] = s
+	return s, nil
+}
+
+// sub returns the latest connection to an address.
+func (c *fakeConn) sub(addr string) *fakeSub {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.subs[addr]
 }
 
 func (c *fakeConn) ResolveNow(grpcresolver.ResolveNowOptions) {}
@@ -52,7 +65,7 @@ func (c *fakeConn) latest() (grpcbalancer.Picker, int) {
 type fakeSub struct {
 	grpcbalancer.SubConn
 
-	dialed chan<- *fakeSub
+	dialed chan *fakeSub
 	addr   string
 	listen func(grpcbalancer.SubConnState)
 	health func(grpcbalancer.SubConnState) // nil: nobody asked
@@ -61,6 +74,14 @@ type fakeSub struct {
 func (s *fakeSub) Connect()                                                 { s.dialed <- s }
 func (s *fakeSub) Shutdown()                                                {}
 func (s *fakeSub) RegisterHealthListener(f func(grpcbalancer.SubConnState)) { s.health = f }
+
+// down is a connection that is lost, and cannot be made again.
+func (s *fakeSub) down() {
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Idle})
+	<-s.dialed // whoever it is that connects again
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Connecting})
+	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.TransientFailure, ConnectionError: errors.New("connection refused")})
+}
 
 func (s *fakeSub) up() {
 	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Connecting})
@@ -88,7 +109,7 @@ func fleet(n int) []*resolver.Instance {
 // bringUp builds a balancer and lets every connection come up, one by one.
 func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*fakeConn, grpcbalancer.Balancer, func([]*resolver.Instance)) {
 	t.Helper()
-	cc := &fakeConn{dialed: make(chan *fakeSub, len(insts))}
+	cc := &fakeConn{dialed: make(chan *fakeSub, 2*len(insts)), subs: map[string]*fakeSub{}}
 	builder := grpcbalancer.Get(policy)
 	var cfg serviceconfig.LoadBalancingConfig
 	if parser, ok := builder.(grpcbalancer.ConfigParser); ok {

@@ -16,7 +16,7 @@ type Filter interface {
 	match(inst *resolver.Instance) bool
 }
 
-// Version keeps the instances of one version, compared as text.
+// Version keeps the instances of one version, compared as text. See VersionRange.
 func Version(version string) Filter { return versionFilter(version) }
 
 type versionFilter string
@@ -42,6 +42,17 @@ func (f labelFilter) match(inst *resolver.Instance) bool {
 	return ok && value == f.value
 }
 func (f labelFilter) String() string { return fmt.Sprintf("label %s=%q", f.key, f.value) }
+
+// HasLabel keeps the instances that have the label key, whatever its value.
+func HasLabel(key string) Filter { return hasLabelFilter(key) }
+
+type hasLabelFilter string
+
+func (f hasLabelFilter) match(inst *resolver.Instance) bool {
+	_, ok := inst.Labels[string(f)]
+	return ok
+}
+func (f hasLabelFilter) String() string { return "label " + string(f) }
 
 // And keeps what every filter keeps; without filters, everything. It is a
 // function and not a slice type, because a slice would not be comparable.

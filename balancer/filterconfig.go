@@ -9,12 +9,14 @@ import (
 
 // filterConfig is a Filter in JSON.
 type filterConfig struct {
-	Version *string           `json:"version"`
-	Zone    *string           `json:"zone"`
-	Labels  map[string]string `json:"labels"`
-	And     []filterConfig    `json:"and"`
-	Or      []filterConfig    `json:"or"`
-	Not     *filterConfig     `json:"not"`
+	Version      *string           `json:"version"`
+	VersionRange *string           `json:"versionRange"`
+	Zone         *string           `json:"zone"`
+	Labels       map[string]string `json:"labels"`
+	HasLabel     *string           `json:"hasLabel"`
+	And          []filterConfig    `json:"and"`
+	Or           []filterConfig    `json:"or"`
+	Not          *filterConfig     `json:"not"`
 }
 
 func parseFilter(raw json.RawMessage) (Filter, error) {
@@ -29,6 +31,16 @@ func (c *filterConfig) filter() (Filter, error) {
 	var parts []Filter
 	if c.Version != nil {
 		parts = append(parts, Version(*c.Version))
+	}
+	if c.VersionRange != nil {
+		f, err := VersionRange(*c.VersionRange)
+		if err != nil {
+			return nil, err
+		}
+		parts = append(parts, f)
+	}
+	if c.HasLabel != nil {
+		parts = append(parts, HasLabel(*c.HasLabel))
 	}
 	if c.Zone != nil {
 		parts = append(parts, Zone(*c.Zone))
@@ -60,7 +72,7 @@ func (c *filterConfig) filter() (Filter, error) {
 		parts = append(parts, Not(f))
 	}
 	if len(parts) == 0 {
-		return nil, errors.New(`it says nothing: leave it out, or give version, zone, labels, and, or, not`)
+		return nil, errors.New(`it says nothing: leave it out, or give version, versionRange, zone, labels, hasLabel, and, or, not`)
 	}
 	return And(parts...), nil
 }

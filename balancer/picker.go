@@ -9,7 +9,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 )
 
-// cachedAnswers bounds how many filters a picker remembers the answers for.
+// cachedAnswers bounds how many answers a picker remembers.
 const cachedAnswers = 64
 
 // picker picks among the endpoints as they were when it was published. It
@@ -24,36 +24,41 @@ type picker struct {
 	trouble   trouble     // what the resolver has said since it found them
 	track     tracking
 
-	whole answer // for calls without a filter
+	whole answer // to calls that say nothing
 
-	mu       sync.Mutex // serializes the additions to filtered
-	filtered atomic.Pointer[[]*answer]
+	mu      sync.Mutex // serializes the additions to answers
+	answers atomic.Pointer[[]*answer]
 }
 
 // Pick implements grpc's Picker. What most calls need stands here, in one
 // function; the rest in pick.
 func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	if used.Load() || !p.whole.quick.Load() {
-		return p.pick(info)
+	a := &p.whole
+	if used.Load() {
+		if c, ok := info.Ctx.Value(theCallKey).(*call); ok {
+			if a = c.answer.Load(); a == nil || a.picker != p || !a.quick.Load() || c.avoid != nil {
+				return p.pick(info, c)
+			}
+		}
 	}
-	child := p.whole.pick(info).child.Load()
+	if !a.quick.Load() {
+		return p.pick(info, nil)
+	}
+	child := a.pick(info).child.Load()
 	if child.sub == nil {
 		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
 	return grpcbalancer.PickResult{SubConn: child.sub}, nil
 }
 
-func (p *picker) pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
-	c := fromContext(info.Ctx)
-	a := &p.whole
-	if c != nil && c.filter != nil {
-		a = p.answerFor(c.filter)
-	}
+// pick picks for a call that says c, or nothing.
+func (p *picker) pick(info grpcbalancer.PickInfo, c *call) (grpcbalancer.PickResult, error) {
+	a := p.answerTo(info, c)
 	if !a.worked.Load() {
-		a.prepare(p)
+		a.prepare()
 	}
 	if a.pick == nil {
-		return grpcbalancer.PickResult{}, a.refusal(p)
+		return grpcbalancer.PickResult{}, a.refusal()
 	}
 	e := a.pick(info)
 	if c != nil && c.avoid != nil && slices.Contains(c.avoid, e.Instance().ID) {
@@ -64,37 +69,72 @@ func (p *picker) pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	return e.send(p, c)
 }
 
-// answerFor returns the answer for calls with this filter. Filters are few, and
-// comparing them is quicker than hashing a tree of them.
-func (p *picker) answerFor(f Filter) *answer {
-	if a := find(p.filtered.Load(), f); a != nil {
+// answerTo returns the answer to a call.
+func (p *picker) answerTo(info grpcbalancer.PickInfo, c *call) *answer {
+	var q question
+	if p.config.methods != nil {
+		q.method = p.config.method(info.FullMethodName)
+	}
+	if c == nil {
+		if q.method == nil {
+			return &p.whole
+		}
+		return p.answerFor(q)
+	}
+	q.filter, q.tiers = c.filter, c.tiers
+	if q == (question{}) {
+		c.remember(&p.whole)
+		return &p.whole
+	}
+	last := c.answer.Load()
+	if last != nil && last.picker == p && last.method == q.method {
+		return last
+	}
+	a := p.answerFor(q)
+	c.remember(a)
+	return a
+}
+
+// remember keeps an answer with the call's choices. A context that goes to
+// several channels is left to the first one: it would change hands at each call,
+// and processors with it. Answers that differ by method are not for all calls.
+func (c *call) remember(a *answer) {
+	if a.picker.config.methods != nil {
+		return
+	}
+	if last := c.answer.Load(); last == nil || last.picker.set == a.picker.set {
+		c.answer.Store(a)
+	}
+}
+
+// answerFor returns the answer to a question. Questions are few, and comparing
+// them is quicker than hashing a tree of filters.
+func (p *picker) answerFor(q question) *answer {
+	if a := find(p.answers.Load(), q); a != nil {
 		return a
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	answers := p.filtered.Load()
-	if a := find(answers, f); a != nil {
+	answers := p.answers.Load()
+	if a := find(answers, q); a != nil {
 		return a
 	}
 	var next []*answer
 	if answers != nil {
 		next = (*answers)[max(0, len(*answers)-cachedAnswers+1):] // the oldest goes
 	}
-	a := &answer{filter: f, keep: f}
-	if p.config.filter != nil {
-		a.keep = And(p.config.filter, f)
-	}
+	a := newAnswer(p, q)
 	next = append(slices.Clip(next), a)
-	p.filtered.Store(&next)
+	p.answers.Store(&next)
 	return a
 }
 
-func find(answers *[]*answer, f Filter) *answer {
+func find(answers *[]*answer, q question) *answer {
 	if answers == nil {
 		return nil
 	}
 	for _, a := range *answers {
-		if a.filter == f {
+		if a.question == q {
 			return a
 		}
 	}
@@ -106,7 +146,7 @@ func (p *picker) lacks(e *Endpoint) bool {
 	if p.whole.lacks(e) {
 		return true
 	}
-	answers := p.filtered.Load()
+	answers := p.answers.Load()
 	return answers != nil && slices.ContainsFunc(*answers, func(a *answer) bool { return a.lacks(e) })
 }
 

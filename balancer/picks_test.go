@@ -22,7 +22,7 @@ func newPicks(t testing.TB, policy, config string, insts []*resolver.Instance) *
 	t.Helper()
 	cc, b, update := bringUp(t, policy, config, insts)
 	t.Cleanup(b.Close)
-	settle(t, cc, len(insts))
+	update(insts) // publishes what is up
 	return &picks{cc, update}
 }
 
@@ -43,8 +43,13 @@ func (p *picks) next(t testing.TB) string {
 
 func (p *picks) nextFor(t testing.TB, ctx context.Context) string {
 	t.Helper()
+	return p.nextOf(t, ctx, "/svc/Method")
+}
+
+func (p *picks) nextOf(t testing.TB, ctx context.Context, method string) string {
+	t.Helper()
 	picker, _ := p.conn.latest()
-	res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: ctx, FullMethodName: "/svc/Method"})
+	res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: ctx, FullMethodName: method})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +57,13 @@ func (p *picks) nextFor(t testing.TB, ctx context.Context) string {
 		res.Done(answered)
 	}
 	return res.SubConn.(*fakeSub).addr
+}
+
+// refusal returns the error of a pick.
+func refusal(ctx context.Context, cc *fakeConn) error {
+	p, _ := cc.latest()
+	_, err := p.Pick(grpcbalancer.PickInfo{Ctx: ctx})
+	return err
 }
 
 // settle waits until n connected instances are in the picker.
