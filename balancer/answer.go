@@ -70,7 +70,7 @@ func (a *answer) init(p *picker) {
 func (a *answer) prepare() {
 	a.once.Do(func() {
 		a.work()
-		a.quick.Store(a.pick != nil && a.picker.track == 0)
+		a.quick.Store(a.pick != nil && a.picker.track == 0 && a.picker.config.slowStart == nil)
 		a.worked.Store(true)
 	})
 }
@@ -85,8 +85,9 @@ func (a *answer) tierOf(e *Endpoint) int {
 	return slices.IndexFunc(a.tiers, func(t Filter) bool { return t.match(inst) })
 }
 
-// work finds out. Endpoints that drain are the last tiers: they are looked at
-// when no other can be used, which one that is connecting for the first time can.
+// work finds out. Endpoints that are ejected, and then those that drain, are the
+// last tiers: they are looked at when no other can be used, which one that is
+// connecting for the first time can.
 func (a *answer) work() {
 	p := a.picker
 	if a.keep == nil && len(a.tiers) == 1 && a.tiers[0] == (all{}) && len(p.ready) > 0 {
@@ -126,7 +127,7 @@ func (a *answer) work() {
 // group sorts endpoints by how much they are wanted.
 func (a *answer) group() []group {
 	tiers := len(a.tiers)
-	groups := make([]group, 2*tiers)
+	groups := make([]group, 3*tiers)
 	for _, e := range a.picker.endpoints {
 		if !a.keeps(e) {
 			continue
@@ -135,7 +136,10 @@ func (a *answer) group() []group {
 		if at < 0 {
 			continue
 		}
-		if e.draining() {
+		switch {
+		case e.draining():
+			at += 2 * tiers
+		case e.ejected.Load():
 			at += tiers
 		}
 		groups[at].add(e)

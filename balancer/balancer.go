@@ -51,6 +51,7 @@ type endpointSet struct {
 	stopped chan struct{} // closed by run at its end
 
 	inFlight atomic.Int64 // calls under way to all endpoints, if they are tracked
+	suspects atomic.Bool  // an endpoint has failed often enough to look at it
 
 	mu        sync.Mutex // guards what follows, and what Endpoint says that it guards
 	config    *config
@@ -64,6 +65,7 @@ type endpointSet struct {
 	latest    *picker   // that grpc has
 	due       time.Time // when a change that is held back is published; zero: there is none
 	dials     dials
+	ejections ejections
 	closed    bool
 }
 
@@ -104,6 +106,7 @@ type move struct {
 // stay keeps its connection, whatever else is said of it. It needs b.mu.
 func (b *endpointSet) reconcile(endpoints []grpcresolver.Endpoint) (gone []*Endpoint, moved []move) {
 	b.update++
+	known := len(b.all)
 	b.service = b.opts.Target.Endpoint()
 	b.all = make([]*Endpoint, 0, len(endpoints))
 	for _, ep := range endpoints {
@@ -115,6 +118,7 @@ func (b *endpointSet) reconcile(endpoints []grpcresolver.Endpoint) (gone []*Endp
 		switch {
 		case e == nil:
 			e = newEndpoint(b, ep.Addresses)
+			e.isNew = known > 0
 			b.endpoints[addressKey(ep.Addresses)] = e
 		case e.update == b.update: // two entries for one server: the one that does not drain is newer
 			if e.draining() {
@@ -192,6 +196,10 @@ func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
 	switch s.ConnectivityState {
 	case before: // nothing new, or another error, which picks ask for
 	case connectivity.Ready:
+		if e.record.inARow.Store(0); e.isNew {
+			e.isNew = false
+			e.startSlowly(b.config)
+		}
 		if b.states[connectivity.Ready] == 1 || b.latest.lacks(e) {
 			b.publish()
 			return

@@ -13,14 +13,16 @@ import (
 type config struct {
 	serviceconfig.LoadBalancingConfig
 
-	policy   Policy
-	track    tracking
-	filter   Filter // nil: none
-	tiers    Filter // likewise
-	methods  map[string]*methodConfig
-	zone     *zoneConfig // nil: all zones alike
-	latency  latencyConfig
-	failures uint32 // a bit for each code that is a failure of the instance
+	policy    Policy
+	track     tracking
+	filter    Filter // nil: none
+	tiers     Filter // likewise
+	methods   map[string]*methodConfig
+	zone      *zoneConfig // nil: all zones alike
+	latency   latencyConfig
+	ejection  *ejectionConfig  // nil: none
+	slowStart *slowStartConfig // likewise
+	failures  uint32           // a bit for each code that is a failure of the instance
 }
 
 // common has the parts of a config that every policy has; what is not among
@@ -31,6 +33,8 @@ var common = map[string]func(*config, json.RawMessage) error{
 	"methods":   parseMethods,
 	"zoneFirst": parseZoneFirst,
 	"latency":   parseLatency,
+	"ejection":  parseEjection,
+	"slowStart": parseSlowStart,
 }
 
 func newConfig(b *builder) *config {
@@ -53,6 +57,9 @@ func (b *builder) ParseConfig(raw json.RawMessage) (serviceconfig.LoadBalancingC
 			return nil, fmt.Errorf("balancer: %s in the config of %s: %w", name, b.name, err)
 		}
 		delete(fields, name)
+	}
+	if c.slowStart != nil && b.keyed {
+		return nil, fmt.Errorf("balancer: slowStart in the config of %s: a key belongs to one instance, new or not", b.name)
 	}
 	own, err := json.Marshal(fields)
 	if err == nil {

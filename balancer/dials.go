@@ -127,6 +127,9 @@ func (b *endpointSet) turn(now time.Time) (batch []*Endpoint, next time.Time) {
 		b.publish()
 	}
 	batch, next = b.dials.next(now)
+	if again := b.eject(now); !again.IsZero() && (next.IsZero() || again.Before(next)) {
+		next = again
+	}
 	if !b.due.IsZero() && (next.IsZero() || b.due.Before(next)) {
 		next = b.due
 	}

@@ -23,11 +23,27 @@
 //	"methods": {"greeter.v1.Greeter/SayHello": {"filter": {…}, "tiers": […]}, "greeter.v1.Greeter": {…}}
 //	"zoneFirst": {"zone": "eu-1a", "panicThreshold": 70, "minInstances": 1}
 //
+//	"ejection": {"consecutiveFailures": 5, "successRateDeviations": 1.9, "latencyFactor": 0, "minCalls": 100,
+//	             "minInstances": 5, "interval": "10s", "time": "30s", "maxTime": "5m", "maxPercent": 30, "codes": ["UNAVAILABLE"]}
+//	"slowStart": {"window": "30s", "minPercent": 10}
+//
 // Tiers ([WithTiers]) are filters of which the first one holds that keeps a
 // usable instance. Methods have filters beside the connection's and tiers in the
 // place of its tiers. With zoneFirst, calls stay in the client's own zone, as
 // long as so many percent of its instances, and so many of them, are usable;
 // else they go to all zones alike.
+//
+// Ejection leaves an instance alone for a while: after so many failures in a row,
+// or when an interval in which it had minCalls, as had minInstances, shows a
+// success rate that many standard deviations below the mean, or latencies that
+// many times the median; 0 switches a rule off, and the values above are the
+// defaults. A failure is a status with one of the codes; any other answer is a
+// success, and calls that their caller ended are neither. The first ejection
+// lasts time, each further one as much longer, up to maxTime; at most maxPercent
+// are out at once, though one always may be. It is off unless asked for.
+//
+// SlowStart gives an instance that came later than the channel, or comes back
+// from an ejection, minPercent of its share at first and all of it after window.
 //
 // # Policies
 //

@@ -32,15 +32,21 @@ type Endpoint struct {
 	latency  atomic.Int64 // ns; 0: not known
 	observed atomic.Int64 // when, by nanotime
 	picks    atomic.Uint64
+	started  atomic.Int64 // when it began to start slowly, by nanotime; 0: it does not
+	ejected  atomic.Bool  // written with the set's mu held
+	record   record
 
 	// Guarded by the set's mu.
-	update  int  // the last one that had it
-	joined  bool // it was to be connected, and is counted among the set's states
-	removed bool // it is no longer in the set
-	listed  bool // in the ready list
-	queued  bool // these three: see dials
-	urgent  bool
-	wave    int
+	update       int  // the last one that had it
+	joined       bool // it was to be connected, and is counted among the set's states
+	removed      bool // it is no longer in the set
+	listed       bool // in the ready list
+	isNew        bool // it came later than others, and has not been connected yet
+	ejections    int  // how often it was lately
+	ejectedUntil time.Time
+	queued       bool // these three: see dials
+	urgent       bool
+	wave         int
 
 	mu        sync.Mutex             // held in calls of pick_first; guards what follows
 	addresses []grpcresolver.Address // written by UpdateClientConnState only
@@ -98,7 +104,9 @@ func (e *Endpoint) state() connectivity.State { return e.child.Load().state }
 
 func (e *Endpoint) draining() bool { return e.Instance().Draining }
 
-func (e *Endpoint) usable() bool { return e.state() == connectivity.Ready && !e.draining() }
+func (e *Endpoint) usable() bool {
+	return e.state() == connectivity.Ready && !e.draining() && !e.ejected.Load()
+}
 
 // send is where the call goes. If the connection is gone, so is the picker that
 // sent the call here: grpc waits for the next.

@@ -12,7 +12,9 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-func init() { Register(Hash, parseHash, trackAlso(trackInFlight|trackTotal)) }
+func init() {
+	Register(Hash, parseHash, trackAlso(trackInFlight|trackTotal), func(b *builder) { b.keyed = true })
+}
 
 const (
 	// hashPoints and hashProbes make the shares of instances even: each instance

@@ -61,6 +61,11 @@ func (p *picker) pick(info grpcbalancer.PickInfo, c *call) (grpcbalancer.PickRes
 		return grpcbalancer.PickResult{}, a.refusal()
 	}
 	e := a.pick(info)
+	if s := p.config.slowStart; s != nil {
+		for n := 1; n < slowTries && !s.admits(e); n++ {
+			e = a.pick(info)
+		}
+	}
 	if c != nil && c.avoid != nil && slices.Contains(c.avoid, e.Instance().ID) {
 		if e = p.avoiding(a, c.avoid, e); e == nil {
 			return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable

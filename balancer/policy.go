@@ -63,6 +63,7 @@ type builder struct {
 	name  string
 	parse func(json.RawMessage) (Policy, error)
 	track tracking
+	keyed bool // where a call goes depends on it, and not on chance
 }
 
 var _ grpcbalancer.ConfigParser = (*builder)(nil)

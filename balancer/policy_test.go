@@ -111,6 +111,13 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		{balancer.RoundRobin, `{"zoneFirst":{"zone":"a","panicThreshold":101}}`, "from 0 to 100"},
 		{balancer.RoundRobin, `{"zoneFirst":{"zone":"a","minInstances":0}}`, "from 1"},
 		{balancer.RoundRobin, `{"zoneFirst":{}}`, "zone"},
+		{balancer.RoundRobin, `{"ejection":{"codes":["OK"]}}`, "no failure"},
+		{balancer.RoundRobin, `{"ejection":{"codes":["SAD"]}}`, "SAD"},
+		{balancer.RoundRobin, `{"ejection":{"maxPercent":0}}`, "from 1 to 100"},
+		{balancer.RoundRobin, `{"ejection":{"time":"1m","maxTime":"1s"}}`, "maxTime is 1s: give one from 1m0s"},
+		{balancer.RoundRobin, `{"ejection":{"minutes":1}}`, "minutes"},
+		{balancer.RoundRobin, `{"slowStart":{"minPercent":100}}`, "from 1 to 99"},
+		{balancer.Hash, `{"slowStart":{}}`, "belongs to one instance"},
 		{balancer.RoundRobin, `[]`, "array"},
 		{balancer.RoundRobin, `{"filter":{}}`, "says nothing"},
 		{balancer.RoundRobin, `{"filter":{"colour":"red"}}`, "colour"},
@@ -127,6 +134,7 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		{balancer.RoundRobin, `{"filter":{"version":"v1","zone":"a","labels":{"x":"y"},"and":[{"zone":"a"}],"or":[{"version":"v1"},{"version":"v2"}],"not":{"version":"v3"}}}`},
 		{balancer.P2C, `{"latency":{"decay":"2.5s","failurePenalty":"0s"}}`},
 		{balancer.Hash, `{"header":"X-User","loadFactor":2}`},
+		{balancer.Random, `{"ejection":{"codes":["UNAVAILABLE","DEADLINE_EXCEEDED"],"consecutiveFailures":3,"successRateDeviations":2.5,"latencyFactor":4,"minCalls":10,"minInstances":3,"interval":"5s","time":"1s","maxTime":"1m","maxPercent":50},"slowStart":{"window":"1m","minPercent":5}}`},
 	} {
 		if _, err := grpcbalancer.Get(good.name).(grpcbalancer.ConfigParser).ParseConfig([]byte(good.config)); err != nil {
 			t.Errorf("%s %s: %v", good.name, good.config, err)

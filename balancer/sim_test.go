@@ -165,3 +165,110 @@ func TestP2CForgives(t *testing.T) {
 		}
 	})
 }
+
+// One of ten instances fails every call, at once. To a policy that counts calls
+// in flight it looks like the quickest of all, and takes most of the calls; with
+// ejection it has those that it takes to find out, again and again but ever more
+// rarely.
+func TestOneFailingOfTen(t *testing.T) {
+	const calls = 10_000 // in 100 s
+	for _, policy := range []string{balancer.RoundRobin, balancer.LeastRequest, balancer.P2C} {
+		failed := map[string]int{}
+		for _, config := range []string{`{}`, `{"ejection":{}}`} {
+			synctest.Test(t, func(t *testing.T) {
+				s := simulate(t, policy, config, fleet(10))
+				s.servers[fleet(10)[3].Addrs[0]].set(0, true)
+				failed[config] = s.run(t, context.Background(), calls, 100*time.Second).failed
+			})
+		}
+		t.Logf("%s: %.2f %% of calls fail without ejection, %.2f %% with", policy, float64(failed[`{}`])*100/calls, float64(failed[`{"ejection":{}}`])*100/calls)
+		if with := failed[`{"ejection":{}}`]; with > 30 || policy != balancer.P2C && failed[`{}`] < 20*with {
+			t.Errorf("%s: %d of %d calls fail without ejection, %d with", policy, failed[`{}`], calls, with)
+		}
+	}
+}
+
+// The client's zone fails: all of its five instances, one after the other within
+// ten seconds, and then they are back. Calls go to the other zone, and come home.
+func TestZoneFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		insts := fleet(10)
+		for i, inst := range insts {
+			inst.Zone = string(rune('a' + i/5))
+		}
+		s := simulate(t, balancer.LeastRequest, `{"zoneFirst":{"zone":"a"},"ejection":{"maxPercent":50,"time":"10s","maxTime":"10s"}}`, insts)
+		home := func(o *outcomes) int {
+			n := 0
+			for _, inst := range insts[:5] {
+				n += o.at[inst.ID]
+			}
+			return n
+		}
+		bg := context.Background()
+		if o := s.run(t, bg, 1000, 10*time.Second); home(o) != 1000 {
+			t.Errorf("%d of 1,000 calls stay when all is well", home(o))
+		}
+		failed := 0
+		for _, inst := range insts[:5] {
+			s.servers[inst.Addrs[0]].set(0, true)
+			failed += s.run(t, bg, 200, 2*time.Second).failed
+		}
+		o := s.run(t, bg, 3000, 30*time.Second)
+		t.Logf("while the zone fails, %d of 1,000 calls fail; then %d of 3,000, and %d stay", failed, o.failed, home(o))
+		if failed > 50 || o.failed > 120 {
+			t.Errorf("%d of 1,000 calls fail while the zone does, and %d of 3,000 later", failed, o.failed)
+		}
+		for _, inst := range insts[:5] {
+			s.servers[inst.Addrs[0]].set(10*time.Millisecond, false)
+		}
+		s.run(t, bg, 1000, 30*time.Second)
+		if o := s.run(t, bg, 1000, 10*time.Second); home(o) != 1000 || o.failed != 0 {
+			t.Errorf("%d of 1,000 calls stay when the zone is back, %d fail", home(o), o.failed)
+		}
+	})
+}
+
+// A deploy replaces all ten instances, two at a time: new ones come, old ones
+// drain and leave. No call fails, and at its end all have their share.
+func TestDeploy(t *testing.T) {
+	for _, policy := range policies {
+		synctest.Test(t, func(t *testing.T) {
+			config := `{"slowStart":{"window":"5s"},"ejection":{}}`
+			if policy == balancer.Hash {
+				config = `{"ejection":{}}`
+			}
+			insts := fleet(20)
+			s := simulate(t, policy, config, insts[:10])
+			for _, inst := range insts[10:] {
+				s.add(inst)
+			}
+			failed := 0
+			bg := context.Background()
+			run := func(during time.Duration) { failed += s.run(t, bg, int(during/(5*time.Millisecond)), during).failed }
+			run(time.Second)
+			for i := 0; i < 10; i += 2 {
+				s.updateAndConnect(insts[i:i+12], 2)
+				run(2 * time.Second)
+				leaving := slices.Clone(insts[i : i+12])
+				for k := range 2 {
+					leaving[k] = leaving[k].Clone()
+					leaving[k].Draining = true
+				}
+				s.update(leaving)
+				if o := s.run(t, bg, 200, time.Second); o.at[leaving[0].ID]+o.at[leaving[1].ID] != 0 {
+					t.Errorf("%s: instances that drain have calls", policy)
+				}
+				s.update(insts[i+2 : i+12])
+			}
+			run(5 * time.Second)
+			o := s.run(t, bg, 2000, 10*time.Second)
+			low := 2000
+			for _, inst := range insts[10:] {
+				low = min(low, o.at[inst.ID])
+			}
+			if failed+o.failed != 0 || low < 80 {
+				t.Errorf("%s: %d calls failed; at the end the least called has %d of 2,000 calls", policy, failed+o.failed, low)
+			}
+		})
+	}
+}

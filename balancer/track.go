@@ -95,10 +95,16 @@ func (f *flight) land(info grpcbalancer.DoneInfo) {
 	if unused(info) {
 		return
 	}
-	failed := info.Err != nil && cfg.isFailure(info)
+	code := status.Code(info.Err)
+	failed := info.Err != nil && cfg.isFailure(code, info)
+	took := int64(0)
 	if track&trackLatency != 0 {
 		now := nanotime()
-		e.observe(now, now-started, cfg.latency, failed, info.Err)
+		took = now - started
+		e.observe(now, took, cfg.latency, failed, code)
+	}
+	if track&trackOutcome != 0 && cfg.ejection != nil {
+		e.outcome(failed, code, took, cfg.ejection)
 	}
 }
 
@@ -111,17 +117,17 @@ func unused(info grpcbalancer.DoneInfo) bool {
 // isFailure reports whether a call's error is one of the instance, and not an
 // answer of the application. A Function that has had its call refuses the next
 // before its handler, and is none the worse.
-func (c *config) isFailure(info grpcbalancer.DoneInfo) bool {
-	return c.failures&(1<<status.Code(info.Err)) != 0 && len(info.Trailer.Get("micro-refused")) == 0
+func (c *config) isFailure(code codes.Code, info grpcbalancer.DoneInfo) bool {
+	return c.failures&(1<<code) != 0 && len(info.Trailer.Get("micro-refused")) == 0
 }
 
 // observe takes a latency into the average: a moving one that follows peaks at
 // once and forgets them slowly (peak EWMA), because an instance that begins to
 // be slow has to be known before the average has noticed. Two at the same time
 // may count as one.
-func (e *Endpoint) observe(now, took int64, cfg latencyConfig, failed bool, err error) {
+func (e *Endpoint) observe(now, took int64, cfg latencyConfig, failed bool, code codes.Code) {
 	old := e.latency.Load()
-	switch code := status.Code(err); {
+	switch {
 	case failed: // at once, perhaps, and nothing must look quick for that
 		took = max(took, int64(cfg.penalty))
 	case code == codes.Canceled || code == codes.DeadlineExceeded: // it would have taken longer
