@@ -48,6 +48,14 @@ func newAnnouncement(s *Service, insts []*resolver.Instance) (*announcement, err
 	return a, nil
 }
 
+func (s *Service) prepareAnnouncement(addrs []string) error {
+	a, err := newAnnouncement(s, s.instances(addrs))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.announce = a
+	return err
+}
+
 func (a *announcement) start(ctx context.Context) {
 	if a.announcer == nil {
 		a.ready()
@@ -68,6 +76,20 @@ func (a *announcement) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
 	_ = a.announcer.Update(ctx, func(i *resolver.Instance) { i.Draining = true })
+}
+
+// Registration returns whether the service can be found in its registry, and
+// since when. Without a registry, and before Run, it is zero. It is for metrics
+// and debugging; grpc's health checking has the same as the service
+// micro.registry.
+func (s *Service) Registration() resolver.AnnouncerState {
+	s.mu.Lock()
+	a := s.announce
+	s.mu.Unlock()
+	if a == nil || a.announcer == nil {
+		return resolver.AnnouncerState{}
+	}
+	return a.announcer.State()
 }
 
 // Update changes how the service is announced, under each of its names: to

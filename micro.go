@@ -22,20 +22,20 @@ import (
 //
 // Its methods are safe for concurrent use.
 type Service struct {
-	name     string
-	opts     options
-	server   *grpc.Server
-	health   *health.Server
-	calls    calls
-	once     *once // nil but in a Function
-	ready    chan struct{}
-	started  atomic.Bool
-	tasks    tasks
-	announce *announcement
+	name    string
+	opts    options
+	server  *grpc.Server
+	health  *health.Server
+	calls   calls
+	once    *once // nil but in a Function
+	ready   chan struct{}
+	started atomic.Bool
+	tasks   tasks
 
-	mu   sync.Mutex // guards what follows; never held while calling out
-	errs []error
-	addr net.Addr
+	mu       sync.Mutex // guards what follows; never held while calling out
+	errs     []error
+	addr     net.Addr
+	announce *announcement // written once, by Run, which reads it without mu
 }
 
 var _ grpc.ServiceRegistrar = (*Service)(nil)

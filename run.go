@@ -45,7 +45,7 @@ func (s *Service) Run(ctx context.Context) error {
 	}
 	addrs, err := advertised(ctx, s.opts.advertise, lis.Addr(), registryServers(s.opts.registry))
 	if err == nil {
-		s.announce, err = newAnnouncement(s, s.instances(addrs))
+		err = s.prepareAnnouncement(addrs)
 	}
 	if err != nil {
 		return errors.Join(fmt.Errorf("micro: service %s: %w", s.name, err), lis.Close(), s.unused())

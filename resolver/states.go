@@ -62,6 +62,8 @@ func (w *watch) report() WatchState {
 // AnnouncerState is whether the instances of an Announcer can be found, for
 // metrics, health checks and debugging.
 type AnnouncerState struct {
+	Service       string // of the first of its instances, by which people know it
+	ID            string // likewise
 	Registered    bool
 	Since         time.Time // when Registered last changed, or Run was called; zero before
 	Registrations int64     // how often they were registered; all but the first are losses that were made good
@@ -73,7 +75,11 @@ type AnnouncerState struct {
 func (a *Announcer) State() AnnouncerState {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.state
+	s := a.state
+	if len(a.want) > 0 && a.want[0] != nil {
+		s.Service, s.ID = a.want[0].Service, a.want[0].ID
+	}
+	return s
 }
 
 // turn notes a change, and tells OnChange.
