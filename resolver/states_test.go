@@ -3,6 +3,7 @@ package resolver_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -82,9 +83,10 @@ func TestAnnouncerState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		m := memory(t)
-		down := true
+		var down atomic.Bool
+		down.Store(true)
 		f := &faulty{Memory: m, register: func(context.Context, []*resolver.Instance) (resolver.Registration, error) {
-			if down {
+			if down.Load() {
 				return nil, errAway
 			}
 			return nil, nil
@@ -98,26 +100,26 @@ func TestAnnouncerState(t *testing.T) {
 				t.Errorf("%s (-want +got):\n%s", what, diff)
 			}
 		}
-		check("before Run", resolver.AnnouncerState{})
+		check("before Run", resolver.AnnouncerState{Service: "svc", ID: "a"})
 		ctx, cancel := context.WithCancel(t.Context())
 		began := time.Now()
 		done := make(chan error)
 		go func() { done <- a.Run(ctx) }()
-		check("away", resolver.AnnouncerState{Since: began, Err: errAway})
+		check("away", resolver.AnnouncerState{Service: "svc", ID: "a", Since: began, Err: errAway})
 
-		down = false
+		down.Store(false)
 		time.Sleep(time.Second)
 		state := a.State()
 		if !state.Registered || state.Registrations != 1 || state.Err != nil || !state.Since.After(began) {
 			t.Errorf("registered: %+v", state)
 		}
-		down = true
+		down.Store(true)
 		m.Expire("svc", "a")
 		synctest.Wait()
 		if state := a.State(); state.Registered || state.Registrations != 1 || state.Err == nil {
 			t.Errorf("lost: %+v", state)
 		}
-		down = false
+		down.Store(false)
 		time.Sleep(time.Second)
 		if state := a.State(); !state.Registered || state.Registrations != 2 || state.Err != nil {
 			t.Errorf("registered again: %+v", state)

@@ -23,7 +23,7 @@ func BenchmarkRegisterToWatch(b *testing.B) {
 	for _, n := range sizes {
 		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			here, there := open(b), connect(b, nil)
-			here.register(many(n - 1)...)
+			here.putAll(many(n - 1))
 			ours := follow(b, openOn(b, there, here.prefix))
 			bare := there.Watch(clientv3.WithRequireLeader(b.Context()), here.prefix+"/bare/", clientv3.WithPrefix(), clientv3.WithCreatedNotify())
 			<-bare
@@ -105,7 +105,7 @@ func BenchmarkUpdateToWatch(b *testing.B) {
 			var traffic received
 			here := open(b)
 			insts := many(n)
-			here.register(insts[:n-1]...)
+			here.putAll(insts[:n-1])
 			reg := here.register(insts[n-1])
 			seen := follow(b, openOn(b, connect(b, nil, traffic.option()), here.prefix))
 			before := traffic.bytes()

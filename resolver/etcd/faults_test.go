@@ -87,7 +87,7 @@ func TestEtcdIsSlow(t *testing.T) {
 	t.Parallel()
 	c := startCluster(t, 1)
 	proxy := newProxy(t, c.endpoints()[0])
-	f := startFleet(t, c.endpoints(), []string{proxy.addr()}, 3)
+	f := startFleetOf(t, 10*time.Second, c.endpoints(), []string{proxy.addr()}, 3)
 	proxy.slow(200 * time.Millisecond)
 	f.recovered("each packet slowed down by 200 ms")
 	f.start("s3", []string{proxy.addr()})

@@ -30,10 +30,12 @@ const shortTTL = 2 * time.Second
 type fleet struct {
 	t       testing.TB
 	direct  *registry // to see what is in etcd
+	ttl     time.Duration
 	servers map[string]*server
 	conn    *grpc.ClientConn
 	calls   atomic.Int64
 	callers sync.WaitGroup
+	hush    func() // ends the calls
 
 	mu       sync.Mutex // guards failures
 	failures []string
@@ -48,16 +50,21 @@ type server struct {
 
 // startFleet starts a client and servers, which find etcd at endpoints, while the
 // test itself looks at the direct ones.
-func startFleet(t testing.TB, direct, endpoints []string, servers int) *fleet {
+func startFleet(t testing.TB, direct, endpoints []string, servers int, opts ...resolver.BuilderOption) *fleet {
 	t.Helper()
-	f := &fleet{t: t, servers: make(map[string]*server)}
+	return startFleetOf(t, shortTTL, direct, endpoints, servers, opts...)
+}
+
+func startFleetOf(t testing.TB, ttl time.Duration, direct, endpoints []string, servers int, opts ...resolver.BuilderOption) *fleet {
+	t.Helper()
+	f := &fleet{t: t, ttl: ttl, servers: make(map[string]*server)}
 	f.direct = openOn(t, connect(t, direct), "p")
 	for i := range servers {
 		f.start(fmt.Sprintf("s%d", i), endpoints)
 	}
 	r := openOn(t, connectAs(t, endpoints), "p")
 	conn, err := grpc.NewClient("micro:///svc",
-		grpc.WithResolvers(resolver.NewBuilder(r, resolver.WithLogger(quiet), resolver.WithLinger(0))),
+		grpc.WithResolvers(resolver.NewBuilder(r, append(opts, resolver.WithLogger(quiet), resolver.WithLinger(0))...)),
 		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
 		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
@@ -70,10 +77,11 @@ func startFleet(t testing.TB, direct, endpoints []string, servers int) *fleet {
 	for range 2 {
 		f.callers.Go(func() { f.load(ctx) })
 	}
-	t.Cleanup(func() {
+	f.hush = func() {
 		cancel()
-		f.end()
-	})
+		f.callers.Wait()
+	}
+	t.Cleanup(f.end)
 	return f
 }
 
@@ -111,20 +119,33 @@ func (f *fleet) start(id string, endpoints []string) {
 	grpc_health_v1.RegisterHealthServer(srv, health.NewServer())
 	inst := instance(id)
 	inst.Addrs = []string{lis.Addr().String()}
-	r := openOn(f.t, connectAs(f.t, endpoints), "p", etcd.WithTTL(shortTTL))
+	r := openOn(f.t, connectAs(f.t, endpoints), "p", etcd.WithTTL(f.ttl))
 	a := resolver.NewAnnouncer(r, inst)
 	a.SetLogger(quiet)
 	ctx, cancel := context.WithCancel(context.Background())
-	var tasks sync.WaitGroup
-	tasks.Go(func() { _ = srv.Serve(lis) })
+	var tasks, serving sync.WaitGroup
+	serving.Go(func() { _ = srv.Serve(lis) })
 	tasks.Go(func() { _ = a.Run(ctx) })
 	s := &server{addr: inst.Addrs[0], announcer: a}
 	s.stop = func() {
 		cancel()
-		srv.Stop()
 		tasks.Wait()
+		srv.GracefulStop()
+		serving.Wait()
 	}
 	f.servers[id] = s
+}
+
+// retire stops a server as one should: it drains, withdraws, and ends what it has
+// begun.
+func (f *fleet) retire(id string) {
+	f.t.Helper()
+	s := f.servers[id]
+	delete(f.servers, id)
+	if err := s.announcer.Update(deadline(f.t), func(i *resolver.Instance) { i.Draining = true }); err != nil {
+		f.t.Error(err)
+	}
+	s.stop()
 }
 
 // load calls on and on.
@@ -139,7 +160,7 @@ func (f *fleet) load(ctx context.Context) {
 
 // end stops the calls, and then what they went to. The test fails if a call has.
 func (f *fleet) end() {
-	f.callers.Wait()
+	f.hush()
 	_ = f.conn.Close()
 	for _, s := range f.servers {
 		s.stop()

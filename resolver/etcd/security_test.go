@@ -175,7 +175,7 @@ func TestTokensThatExpire(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.wait("a")
-	again := r.watch() // would be on the stream of the first one, whose token has gone
+	again := r.watchAnew() // would be on the stream of the first one, whose token has gone
 	again.wait("a")
 	r.register(instance("c"))
 	again.wait("a, c")

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
@@ -41,7 +42,7 @@ func TestValue(t *testing.T) {
 
 func TestValuesOfOthers(t *testing.T) {
 	t.Parallel()
-	var log bytes.Buffer
+	var log lines
 	r := open(t, etcd.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	for key, value := range map[string]string{
 		"a":            `{"Op":0,"Addr":"10.0.0.1:80","Metadata":"text of another program"}`,
@@ -132,6 +133,24 @@ func TestEtcdsNamingClient(t *testing.T) {
 	if list, err := manager.List(deadline(t)); err != nil || len(list) != 1 {
 		t.Errorf("after the withdrawal the endpoints manager lists %v, %v", list, err)
 	}
+}
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu  sync.Mutex // guards buf
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func FuzzValue(f *testing.F) {

@@ -3,6 +3,7 @@ package etcd_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -235,16 +236,31 @@ func TestWatchOfMany(t *testing.T) {
 	for i := range insts { // together more than the 4 MiB that grpc receives by default
 		insts[i].Labels = map[string]string{"text": strings.Repeat("x", 2<<10)}
 	}
-	for len(insts) > 0 { // and each call less than the 1.5 MiB that etcd does
-		n := min(500, len(insts))
-		r.register(insts[:n]...)
-		insts = insts[n:]
-	}
+	r.putAll(insts)
 	for snapshot, err := range r.Watch(deadline(t), "svc") {
 		if err != nil || len(snapshot) != 3_000 {
 			t.Errorf("%d instances, %v", len(snapshot), err)
 		}
 		break
+	}
+}
+
+// putAll writes instances as if so many processes had registered them, without
+// leases and what watches them.
+func (r *registry) putAll(insts []*resolver.Instance) {
+	r.t.Helper()
+	for chunk := range slices.Chunk(insts, 128) {
+		var ops []clientv3.Op
+		for _, inst := range chunk {
+			value, err := etcd.Encode(inst)
+			if err != nil {
+				r.t.Fatal(err)
+			}
+			ops = append(ops, clientv3.OpPut(r.prefix+"/svc/"+inst.ID, value))
+		}
+		if _, err := r.client.Txn(deadline(r.t)).Then(ops...).Commit(); err != nil {
+			r.t.Fatal(err)
+		}
 	}
 }
 
@@ -265,7 +281,7 @@ func TestOneChangeAmongMany(t *testing.T) {
 	servers := open(t)
 	r := openOn(t, connect(t, nil, traffic.option()), servers.prefix)
 	insts := many(10_000)
-	servers.register(insts[1:]...)
+	servers.putAll(insts[1:])
 	reg := servers.register(insts[0])
 	ctx, cancel := context.WithCancel(deadline(t))
 	defer cancel()
