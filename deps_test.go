@@ -31,6 +31,7 @@ balancer                ← resolver, grpc, x/mod
 codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc
 pubsub/kafka            ← pubsub, internal/lanes, kafka-go
+pubsub/nats             ← pubsub, internal/lanes, nats.go
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
 metrics                 ← resolver, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
@@ -51,6 +52,7 @@ var others = map[string][]string{
 	"miekg dns":          {"github.com/miekg/dns"},
 	"x/net":              {"golang.org/x/net"},
 	"kafka-go":           {"github.com/segmentio/kafka-go"},
+	"nats.go":            {"github.com/nats-io/nats.go"},
 	"kfake":              {"github.com/twmb/franz-go", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kmsg"},
 	"prometheus":         {"github.com/prometheus/client_golang"},
 	"go-cmp":             {"github.com/google/go-cmp"},
@@ -66,6 +68,7 @@ var links = []struct {
 	{"go.etcd.io/etcd/server/v3", "services must not carry a whole etcd", []string{"dev", "cmd/...", "examples/..."}},
 	{"github.com/twmb/franz-go/pkg/kfake", "services must not carry a whole broker", []string{"dev", "cmd/...", "examples/..."}},
 	{"github.com/twmb/franz-go", "kafka-go is our client, franz-go comes only with kfake", []string{"dev", "cmd/...", "examples/..."}},
+	{"github.com/nats-io/nats-server/v2", "services must not carry a whole broker", []string{"cmd/...", "examples/..."}},
 	{"google.golang.org/grpc/channelz/service", "linking it makes every resolver update slow, for all of the process", []string{"channelz"}},
 	{"testing", "a service must not get test flags", []string{"resolver/resolvertest", "pubsub/pubsubtest", "interceptors/internal/rpctest"}},
 }
