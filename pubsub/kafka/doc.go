@@ -71,7 +71,8 @@
 //
 // Attributes are headers in the binary content mode of CloudEvents 1.0
 // (ce_specversion, ce_id, ce_source, ce_type, ce_time, ce_subject and
-// content-type); all other headers are the message's own. A message without
+// content-type); all other headers are the message's own, the traceparent and
+// tracestate of W3C Trace Context among them. A message without
 // them, of another producer, has an empty ID and type, and the time of its
 // record.
 package kafka

@@ -4,14 +4,11 @@ import (
 	"context"
 	"fmt"
 	"log"
-	"log/slog"
 
 	"github.com/grpc-micro/micro/dev"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
-
-var quiet = slog.New(slog.DiscardHandler)
 
 // Ordered is an event. Most programs generate theirs from a .proto file.
 type Ordered struct{ ID, Item string }

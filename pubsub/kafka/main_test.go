@@ -17,7 +17,13 @@ import (
 	"github.com/grpc-micro/micro/pubsub/pubsubtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if role := os.Getenv(childRole); role != "" {
+		child(role)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // newBroker returns a broker that the test closes.
 func newBroker(t testing.TB, addrs []string, opts ...kafka.Option) *kafka.Broker {
