@@ -79,6 +79,9 @@ func (a *answer) keeps(e *Endpoint) bool { return a.keep == nil || a.keep.match(
 
 func (a *answer) lacks(e *Endpoint) bool { return a.waits.Load() && a.keeps(e) }
 
+// untiered says that all endpoints are in one tier.
+func (a *answer) untiered() bool { return len(a.tiers) == 1 && a.tiers[0] == (all{}) }
+
 // tierOf returns the first tier that keeps an endpoint, or -1.
 func (a *answer) tierOf(e *Endpoint) int {
 	inst := e.Instance()
@@ -90,7 +93,7 @@ func (a *answer) tierOf(e *Endpoint) int {
 // connecting for the first time can.
 func (a *answer) work() {
 	p := a.picker
-	if a.keep == nil && len(a.tiers) == 1 && a.tiers[0] == (all{}) && len(p.ready) > 0 {
+	if a.keep == nil && a.untiered() && len(p.ready) > 0 {
 		a.use(p.ready)
 		return
 	}
@@ -107,7 +110,7 @@ func (a *answer) work() {
 		}
 		if g.waiting {
 			a.err = grpcbalancer.ErrNoSubConnAvailable // grpc compares it: never wrapped
-			if a.keep != nil || len(a.tiers) > 1 {
+			if a.keep != nil || len(a.tiers) > 1 || p.config.subset != nil {
 				p.set.hurry(g.idle)
 			}
 			return
@@ -127,7 +130,7 @@ func (a *answer) work() {
 // group sorts endpoints by how much they are wanted.
 func (a *answer) group() []group {
 	tiers := len(a.tiers)
-	groups := make([]group, 3*tiers)
+	groups := make([]group, 4*tiers)
 	for _, e := range a.picker.endpoints {
 		if !a.keeps(e) {
 			continue
@@ -138,9 +141,13 @@ func (a *answer) group() []group {
 		}
 		switch {
 		case e.draining():
-			at += 2 * tiers
+			at += 3 * tiers
 		case e.ejected.Load():
-			at += tiers
+			at += 2 * tiers
+		default:
+			if at *= 2; !e.joined.Load() { // not in the client's subset: when no other of the tier is left
+				at++
+			}
 		}
 		groups[at].add(e)
 	}
@@ -150,7 +157,7 @@ func (a *answer) group() []group {
 // wanted is what an instance must have, for people.
 func (a *answer) wanted() Filter {
 	var tiers Filter
-	if len(a.tiers) > 1 || a.tiers[0] != (all{}) {
+	if !a.untiered() {
 		tiers = newTiers(a.tiers)
 	}
 	return And(a.keep, tiers)
@@ -169,7 +176,7 @@ func (a *answer) use(ready []*Endpoint) {
 func (a *answer) known(tier int) int {
 	n := 0
 	for _, e := range a.picker.endpoints {
-		if !e.draining() && e.Instance().Zone == a.picker.config.zone.Zone && a.keeps(e) && a.tierOf(e) == tier {
+		if e.joined.Load() && !e.draining() && e.Instance().Zone == a.picker.config.zone.Zone && a.keeps(e) && a.tierOf(e) == tier {
 			n++
 		}
 	}
@@ -192,7 +199,7 @@ func (a *answer) refusal() error {
 // group is what matched, by what a call can do with it.
 type group struct {
 	ready   []*Endpoint
-	idle    []*Endpoint // some that have not begun to connect
+	idle    []*Endpoint // some that have not begun to connect; all that are not to
 	waiting bool        // there is one that has not been tried to its end
 	failed  *Endpoint   // one of the others
 }
@@ -205,7 +212,7 @@ func (g *group) add(e *Endpoint) {
 		g.failed = e
 	default:
 		g.waiting = true
-		if e.state() == connectivity.Idle && len(g.idle) < urgentDials {
+		if e.state() == connectivity.Idle && (len(g.idle) < urgentDials || !e.joined.Load()) {
 			g.idle = append(g.idle, e)
 		}
 	}

@@ -3,6 +3,7 @@ package balancer
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -10,7 +11,6 @@ import (
 
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/connectivity"
-	grpcresolver "google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/status"
 )
 
@@ -22,8 +22,9 @@ const coalesce = 10 * time.Millisecond
 // Build implements grpc's balancer.Builder.
 func (b *builder) Build(cc grpcbalancer.ClientConn, opts grpcbalancer.BuildOptions) grpcbalancer.Balancer {
 	set := &endpointSet{
-		cc: cc, opts: opts, builder: b, config: newConfig(b), service: opts.Target.Endpoint(),
-		wake: make(chan struct{}, 1), done: make(chan struct{}), stopped: make(chan struct{}),
+		cc: cc, opts: opts, builder: b, config: newConfig(b), name: rand.Uint64(), //nolint:gosec // spreads load, hides nothing
+		service: opts.Target.Endpoint(),
+		wake:    make(chan struct{}, 1), done: make(chan struct{}), stopped: make(chan struct{}),
 		endpoints: make(map[string]*Endpoint), dials: dials{wave: 1},
 	}
 	go set.run()
@@ -55,6 +56,7 @@ type endpointSet struct {
 
 	mu        sync.Mutex // guards what follows, and what Endpoint says that it guards
 	config    *config
+	name      uint64               // of this client, among others
 	service   string               // that the channel calls
 	endpoints map[string]*Endpoint // by their addresses
 	all       []*Endpoint          // the same in the resolver's order; replaced by its updates, never written
@@ -66,6 +68,7 @@ type endpointSet struct {
 	due       time.Time // when a change that is held back is published; zero: there is none
 	dials     dials
 	ejections ejections
+	counting  bool // everything is tracked: somebody has asked for an explanation
 	closed    bool
 }
 
@@ -83,7 +86,7 @@ func (b *endpointSet) UpdateClientConnState(s grpcbalancer.ClientConnState) erro
 	empty := len(b.all) == 0
 	b.mu.Unlock()
 
-	for _, e := range gone { // no picker has them any more
+	for _, e := range gone { // no picker that comes has them
 		e.close()
 	}
 	for _, m := range moved {
@@ -96,93 +99,25 @@ func (b *endpointSet) UpdateClientConnState(s grpcbalancer.ClientConnState) erro
 	return nil
 }
 
-// move is a set of addresses that has changed in what is not the addresses.
-type move struct {
-	endpoint *Endpoint
-	to       []grpcresolver.Address
-}
-
-// reconcile makes the endpoints those of the resolver. One whose addresses
-// stay keeps its connection, whatever else is said of it. It needs b.mu.
-func (b *endpointSet) reconcile(endpoints []grpcresolver.Endpoint) (gone []*Endpoint, moved []move) {
-	b.update++
-	known := len(b.all)
-	b.service = b.opts.Target.Endpoint()
-	b.all = make([]*Endpoint, 0, len(endpoints))
-	for _, ep := range endpoints {
-		if len(ep.Addresses) == 0 {
-			continue
-		}
-		inst := instanceOf(ep, b.opts.Target.Endpoint())
-		e := b.endpoints[addressKey(ep.Addresses)]
-		switch {
-		case e == nil:
-			e = newEndpoint(b, ep.Addresses)
-			e.isNew = known > 0
-			b.endpoints[addressKey(ep.Addresses)] = e
-		case e.update == b.update: // two entries for one server: the one that does not drain is newer
-			if e.draining() {
-				e.instance.Store(inst)
-			}
-			continue
-		case !slices.EqualFunc(e.addresses, ep.Addresses, sameAddress):
-			moved = append(moved, move{e, ep.Addresses})
-		}
-		e.update = b.update
-		e.instance.Store(inst)
-		b.all = append(b.all, e)
-	}
-	if len(b.all) > 0 {
-		b.service = b.all[0].Instance().Service
-	}
-	if len(b.endpoints) > len(b.all) {
-		for key, e := range b.endpoints {
-			if e.update != b.update {
-				delete(b.endpoints, key)
-				b.remove(e)
-				gone = append(gone, e)
-			}
-		}
-	}
-	b.ready = make([]*Endpoint, 0, len(b.all))
-	for _, e := range b.all {
-		// What the channel's filter drops cannot be picked: it gets no
-		// connection, but keeps one that it has.
-		if !e.joined && (b.config.filter == nil || b.config.filter.match(e.Instance())) {
-			e.joined = true
-			b.states[connectivity.Idle]++
-			b.dials.add(e)
-		}
-		if e.listed = e.usable(); e.listed {
-			b.ready = append(b.ready, e)
-		}
-	}
-	return gone, moved
-}
-
-// remove forgets an endpoint that is in no list any more. It needs b.mu.
-func (b *endpointSet) remove(e *Endpoint) {
-	e.removed = true
-	if e.joined {
-		b.states[e.state()]--
-		b.dials.end(e)
-	}
-}
-
 // updateState takes over an endpoint's state, and publishes at once what a call
 // may be waiting for: the first connection, a lost one (grpc parks a call that
 // was sent there until the next picker, even if it is back), and one that a
 // call was turned away for.
-func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
+func (b *endpointSet) updateState(e *Endpoint, connection int, s grpcbalancer.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.closed || e.removed {
 		return
 	}
-	before := e.state()
-	e.child.Store(newChildState(s))
+	before, lost := e.state(), e.connections[connection].state.state == connectivity.Ready && s.ConnectivityState != connectivity.Ready
+	state := newChildState(s)
+	e.connections[connection].state = state
+	if len(e.connections) > 1 {
+		state = e.together()
+	}
+	e.child.Store(state)
 	b.states[before]--
-	b.states[s.ConnectivityState]++
+	b.states[state.state]++
 	if s.ConnectivityState != connectivity.Connecting {
 		b.dials.end(e)
 	}
@@ -193,8 +128,11 @@ func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
 		b.wakeUp()
 	}
 	b.list(e)
-	switch s.ConnectivityState {
+	switch state.state {
 	case before: // nothing new, or another error, which picks ask for
+		if lost {
+			b.publish()
+		}
 	case connectivity.Ready:
 		if e.record.inARow.Store(0); e.isNew {
 			e.isNew = false
@@ -206,6 +144,9 @@ func (b *endpointSet) updateState(e *Endpoint, s grpcbalancer.State) {
 		}
 		b.publishSoon()
 	default:
+		if b.config.subset != nil && state.state == connectivity.TransientFailure {
+			b.joinSubset()
+		}
 		if before == connectivity.Ready {
 			b.publish()
 			return
@@ -243,6 +184,9 @@ func (b *endpointSet) publish() {
 	b.latest = &picker{
 		set: b, config: b.config, service: b.service, endpoints: b.all, ready: b.ready, trouble: b.trouble,
 		track: b.config.track,
+	}
+	if b.counting {
+		b.latest.track |= trackInFlight | trackLatency | trackPicks
 	}
 	b.latest.whole.init(b.latest)
 	b.cc.UpdateState(grpcbalancer.State{ConnectivityState: state, Picker: b.latest})
@@ -302,7 +246,7 @@ func (b *endpointSet) ExitIdle() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, e := range b.all {
-		if e.joined && e.state() == connectivity.Idle {
+		if e.joined.Load() && e.state() == connectivity.Idle {
 			b.dials.add(e)
 		}
 	}

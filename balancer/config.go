@@ -13,32 +13,36 @@ import (
 type config struct {
 	serviceconfig.LoadBalancingConfig
 
-	policy    Policy
-	track     tracking
-	filter    Filter // nil: none
-	tiers     Filter // likewise
-	methods   map[string]*methodConfig
-	zone      *zoneConfig // nil: all zones alike
-	latency   latencyConfig
-	ejection  *ejectionConfig  // nil: none
-	slowStart *slowStartConfig // likewise
-	failures  uint32           // a bit for each code that is a failure of the instance
+	policy      Policy
+	track       tracking
+	filter      Filter // nil: none
+	tiers       Filter // likewise
+	methods     map[string]*methodConfig
+	zone        *zoneConfig // nil: all zones alike
+	latency     latencyConfig
+	ejection    *ejectionConfig  // nil: none
+	slowStart   *slowStartConfig // likewise
+	subset      *subsetConfig    // nil: all
+	connections int              // to each instance
+	failures    uint32           // a bit for each code that is a failure of the instance
 }
 
 // common has the parts of a config that every policy has; what is not among
 // them is the policy's own.
 var common = map[string]func(*config, json.RawMessage) error{
-	"filter":    parseConfigFilter,
-	"tiers":     parseConfigTiers,
-	"methods":   parseMethods,
-	"zoneFirst": parseZoneFirst,
-	"latency":   parseLatency,
-	"ejection":  parseEjection,
-	"slowStart": parseSlowStart,
+	"filter":                 parseConfigFilter,
+	"tiers":                  parseConfigTiers,
+	"methods":                parseMethods,
+	"zoneFirst":              parseZoneFirst,
+	"latency":                parseLatency,
+	"ejection":               parseEjection,
+	"slowStart":              parseSlowStart,
+	"subset":                 parseSubset,
+	"connectionsPerInstance": parseConnections,
 }
 
 func newConfig(b *builder) *config {
-	return &config{track: b.track, latency: defaultLatency, failures: 1 << codes.Unavailable}
+	return &config{track: b.track, latency: defaultLatency, connections: 1, failures: 1 << codes.Unavailable}
 }
 
 // ParseConfig implements grpc's ConfigParser.

@@ -24,6 +24,7 @@ type choices struct {
 	hash   uint64 // of the key, if hashed
 	hashed bool
 	stream bool
+	probe  probe // nil: it is a call
 }
 
 // callKey is a pointer because comparing two is the quickest.

@@ -150,6 +150,9 @@ func (b *endpointSet) hurry(idle []*Endpoint) {
 	if b.closed {
 		return
 	}
+	if len(idle) > 0 && !idle[0].joined.Load() {
+		b.joinOnDemand(idle)
+	}
 	for _, e := range idle {
 		b.dials.hurry(e)
 	}

@@ -26,6 +26,8 @@
 //	"ejection": {"consecutiveFailures": 5, "successRateDeviations": 1.9, "latencyFactor": 0, "minCalls": 100,
 //	             "minInstances": 5, "interval": "10s", "time": "30s", "maxTime": "5m", "maxPercent": 30, "codes": ["UNAVAILABLE"]}
 //	"slowStart": {"window": "30s", "minPercent": 10}
+//	"subset": {"size": 20, "key": "pod-7"}
+//	"connectionsPerInstance": 2
 //
 // Tiers ([WithTiers]) are filters of which the first one holds that keeps a
 // usable instance. Methods have filters beside the connection's and tiers in the
@@ -44,6 +46,13 @@
 //
 // SlowStart gives an instance that came later than the channel, or comes back
 // from an ejection, minPercent of its share at first and all of it after window.
+//
+// Subset connects the client to so many of the instances, which it ranks by a hash
+// of each and of key (any, if there is none): over many clients, instances have
+// about the same number of them, and when instances come or go a client changes
+// hardly any connection. Members that cannot be reached or drain have others in
+// their place, and a call whose filters keep nothing of the subset connects to
+// what they keep.
 //
 // # Policies
 //
@@ -72,6 +81,10 @@
 // failed, it fails with their connection's error; if none passes, with an error
 // that says so: Unavailable, or waiting for a change in calls that wait for
 // ready. Instances that drain are used only when no other is left.
+//
+// [Explain] tells for a connection, a context and a method where a call would go,
+// and of every other instance why not; [WaitReady] waits until connections are
+// up, for those who want that before the first call.
 //
 // The instances come from package resolver, with version, zone and labels.
 // Those of another resolver (dns, static) have an address only, and every

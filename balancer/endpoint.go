@@ -1,7 +1,6 @@
 package balancer
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
-	"google.golang.org/grpc/balancer/pickfirst"
 	"google.golang.org/grpc/connectivity"
 	grpcresolver "google.golang.org/grpc/resolver"
 
@@ -36,9 +34,12 @@ type Endpoint struct {
 	ejected  atomic.Bool  // written with the set's mu held
 	record   record
 
+	joined atomic.Bool // it is to be connected, and counted among the set's states; written with the set's mu held
+	rank   uint64      // among the instances, for this client: see subset
+
 	// Guarded by the set's mu.
+	onDemand     bool // it joined because a call could go nowhere else
 	update       int  // the last one that had it
-	joined       bool // it was to be connected, and is counted among the set's states
 	removed      bool // it is no longer in the set
 	listed       bool // in the ready list
 	isNew        bool // it came later than others, and has not been connected yet
@@ -48,36 +49,18 @@ type Endpoint struct {
 	urgent       bool
 	wave         int
 
-	mu        sync.Mutex             // held in calls of pick_first; guards what follows
-	addresses []grpcresolver.Address // written by UpdateClientConnState only
-	pickFirst grpcbalancer.Balancer  // nil until it connects for the first time
-	closed    bool
-}
-
-// childState is the last thing a pick_first said.
-type childState struct {
-	state  connectivity.State
-	picker grpcbalancer.Picker
-	sub    grpcbalancer.SubConn // that picker always picks; nil if not connected
-}
-
-// unconnected is the state of an endpoint that has not begun to connect.
-var unconnected = childState{state: connectivity.Idle}
-
-// newChildState asks a pick_first that is connected once for all: it has one
-// answer, without a Done, until it says something else.
-func newChildState(s grpcbalancer.State) *childState {
-	c := &childState{state: s.ConnectivityState, picker: s.Picker}
-	if c.state == connectivity.Ready {
-		if result, err := s.Picker.Pick(grpcbalancer.PickInfo{Ctx: context.Background()}); err == nil {
-			c.sub = result.SubConn
-		}
-	}
-	return c
+	mu          sync.Mutex             // held in calls of pick_first; guards what follows
+	addresses   []grpcresolver.Address // written by UpdateClientConnState only
+	connections []connection           // as many as the config said when it came
+	closed      bool
 }
 
 func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
-	e := &Endpoint{set: set, addresses: addresses}
+	e := &Endpoint{set: set, addresses: addresses, connections: make([]connection, set.config.connections)}
+	e.rank = mix(hash(addressKey(addresses)) ^ set.seed())
+	for i := range e.connections {
+		e.connections[i].state = &unconnected
+	}
 	e.child.Store(&unconnected)
 	e.done = func(grpcbalancer.DoneInfo) { e.inFlight.Add(-1) }
 	return e
@@ -111,11 +94,11 @@ func (e *Endpoint) usable() bool {
 // send is where the call goes. If the connection is gone, so is the picker that
 // sent the call here: grpc waits for the next.
 func (e *Endpoint) send(p *picker, c *call) (grpcbalancer.PickResult, error) {
-	child := e.child.Load()
-	if child.sub == nil {
+	sub := e.child.Load().pick()
+	if sub == nil {
 		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
 	}
-	result := grpcbalancer.PickResult{SubConn: child.sub}
+	result := grpcbalancer.PickResult{SubConn: sub}
 	if p.track != 0 {
 		result.Done = e.begin(p, c)
 	}
@@ -133,62 +116,6 @@ func (e *Endpoint) failure() error {
 	inst := e.Instance()
 	return fmt.Errorf("balancer: instance %s of %s at %s: %w", inst.ID, inst.Service, strings.Join(inst.Addrs, ", "), err)
 }
-
-// connect lets pick_first connect: for the first time, or again.
-func (e *Endpoint) connect() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	switch {
-	case e.closed:
-	case e.pickFirst == nil:
-		e.pickFirst = grpcbalancer.Get(pickfirst.Name).Build(&childConn{e.set.cc, e}, e.set.opts)
-		e.updatePickFirst()
-	default:
-		e.pickFirst.ExitIdle()
-	}
-}
-
-// move tells pick_first that the addresses have changed in order, or in what
-// else is said of them.
-func (e *Endpoint) move(to []grpcresolver.Address) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.addresses = to
-	if e.pickFirst != nil && !e.closed {
-		e.updatePickFirst()
-	}
-}
-
-// updatePickFirst needs e.mu. With the health listener, pick_first is READY
-// when the server's health service says so, if the service config has a
-// healthCheckConfig; without it that would be ignored without a word.
-func (e *Endpoint) updatePickFirst() {
-	// What goes wrong comes as a state, too.
-	_ = e.pickFirst.UpdateClientConnState(grpcbalancer.ClientConnState{
-		ResolverState: pickfirst.EnableHealthListener(grpcresolver.State{
-			Endpoints: []grpcresolver.Endpoint{{Addresses: e.addresses}},
-		}),
-	})
-}
-
-func (e *Endpoint) close() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.closed = true
-	if e.pickFirst != nil {
-		e.pickFirst.Close()
-	}
-}
-
-// childConn is the ClientConn of a pick_first.
-type childConn struct {
-	grpcbalancer.ClientConn
-
-	e *Endpoint
-}
-
-// UpdateState is called with pick_first's lock held.
-func (c *childConn) UpdateState(s grpcbalancer.State) { c.e.set.updateState(c.e, s) }
 
 // addressKey tells endpoints apart as grpc does: by their addresses in any
 // order.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
@@ -67,18 +68,21 @@ type fakeSub struct {
 
 	dialed chan *fakeSub
 	addr   string
+	closed atomic.Bool
 	listen func(grpcbalancer.SubConnState)
 	health func(grpcbalancer.SubConnState) // nil: nobody asked
 }
 
 func (s *fakeSub) Connect()                                                 { s.dialed <- s }
-func (s *fakeSub) Shutdown()                                                {}
+func (s *fakeSub) Shutdown()                                                { s.closed.Store(true) }
 func (s *fakeSub) RegisterHealthListener(f func(grpcbalancer.SubConnState)) { s.health = f }
 
 // down is a connection that is lost, and cannot be made again.
 func (s *fakeSub) down() {
 	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Idle})
-	<-s.dialed // whoever it is that connects again
+	for sub := <-s.dialed; sub.addr != s.addr; sub = <-s.dialed { // it connects again
+		s.dialed <- sub
+	}
 	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.Connecting})
 	s.listen(grpcbalancer.SubConnState{ConnectivityState: connectivity.TransientFailure, ConnectionError: errors.New("connection refused")})
 }
@@ -109,6 +113,16 @@ func fleet(n int) []*resolver.Instance {
 // bringUp builds a balancer and lets every connection come up, one by one.
 func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*fakeConn, grpcbalancer.Balancer, func([]*resolver.Instance)) {
 	t.Helper()
+	cc, b, update := start(t, policy, config, insts)
+	for range insts {
+		(<-cc.dialed).up()
+	}
+	return cc, b, update
+}
+
+// start builds a balancer, which connects as far as the test lets it.
+func start(t testing.TB, policy, config string, insts []*resolver.Instance) (*fakeConn, grpcbalancer.Balancer, func([]*resolver.Instance)) {
+	t.Helper()
 	cc := &fakeConn{dialed: make(chan *fakeSub, 2*len(insts)), subs: map[string]*fakeSub{}}
 	builder := grpcbalancer.Get(policy)
 	var cfg serviceconfig.LoadBalancingConfig
@@ -125,9 +139,6 @@ func bringUp(t testing.TB, policy, config string, insts []*resolver.Instance) (*
 		}
 	}
 	update(insts)
-	for range insts {
-		(<-cc.dialed).up()
-	}
 	return cc, b, update
 }
 

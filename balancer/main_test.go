@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/peer"
 	grpcresolver "google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/stats"
@@ -34,6 +35,7 @@ type server struct {
 	addr  string
 	calls atomic.Int64
 	conns atomic.Int64
+	peers sync.Map              // addresses that called
 	hold  func(context.Context) // what a call does
 }
 
@@ -58,10 +60,20 @@ func serve(t testing.TB, addr string) *server {
 
 func (s *server) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
 	s.calls.Add(1)
+	if p, ok := peer.FromContext(ctx); ok {
+		s.peers.Store(p.Addr.String(), true)
+	}
 	if s.hold != nil {
 		s.hold(ctx)
 	}
 	return &testpb.Empty{}, nil
+}
+
+// used counts the connections that calls came over.
+func (s *server) used() int {
+	n := 0
+	s.peers.Range(func(any, any) bool { n++; return true })
+	return n
 }
 
 func (s *server) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context   { return ctx }

@@ -36,7 +36,7 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	a := &p.whole
 	if used.Load() {
 		if c, ok := info.Ctx.Value(theCallKey).(*call); ok {
-			if a = c.answer.Load(); a == nil || a.picker != p || !a.quick.Load() || c.avoid != nil {
+			if a = c.answer.Load(); a == nil || a.picker != p || !a.quick.Load() || c.avoid != nil || c.probe != nil {
 				return p.pick(info, c)
 			}
 		}
@@ -44,11 +44,11 @@ func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, erro
 	if !a.quick.Load() {
 		return p.pick(info, nil)
 	}
-	child := a.pick(info).child.Load()
-	if child.sub == nil {
-		return grpcbalancer.PickResult{}, grpcbalancer.ErrNoSubConnAvailable
+	e := a.pick(info)
+	if child := e.child.Load(); child.sub != nil {
+		return grpcbalancer.PickResult{SubConn: child.sub}, nil
 	}
-	return grpcbalancer.PickResult{SubConn: child.sub}, nil
+	return e.send(p, nil)
 }
 
 // pick picks for a call that says c, or nothing.
@@ -56,6 +56,9 @@ func (p *picker) pick(info grpcbalancer.PickInfo, c *call) (grpcbalancer.PickRes
 	a := p.answerTo(info, c)
 	if !a.worked.Load() {
 		a.prepare()
+	}
+	if c != nil && c.probe != nil {
+		return grpcbalancer.PickResult{}, c.probe.look(a)
 	}
 	if a.pick == nil {
 		return grpcbalancer.PickResult{}, a.refusal()

@@ -59,6 +59,17 @@ func (p *picks) nextOf(t testing.TB, ctx context.Context, method string) string 
 	return res.SubConn.(*fakeSub).addr
 }
 
+// sub returns the connection that a call goes over.
+func (p *picks) sub(t testing.TB) *fakeSub {
+	t.Helper()
+	picker, _ := p.conn.latest()
+	res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: context.Background()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return res.SubConn.(*fakeSub)
+}
+
 // refusal returns the error of a pick.
 func refusal(ctx context.Context, cc *fakeConn) error {
 	p, _ := cc.latest()

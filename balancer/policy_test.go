@@ -118,6 +118,9 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		{balancer.RoundRobin, `{"ejection":{"minutes":1}}`, "minutes"},
 		{balancer.RoundRobin, `{"slowStart":{"minPercent":100}}`, "from 1 to 99"},
 		{balancer.Hash, `{"slowStart":{}}`, "belongs to one instance"},
+		{balancer.RoundRobin, `{"subset":{}}`, "from 1"},
+		{balancer.RoundRobin, `{"subset":{"size":3,"of":9}}`, "of"},
+		{balancer.RoundRobin, `{"connectionsPerInstance":0}`, "from 1 to 64"},
 		{balancer.RoundRobin, `[]`, "array"},
 		{balancer.RoundRobin, `{"filter":{}}`, "says nothing"},
 		{balancer.RoundRobin, `{"filter":{"colour":"red"}}`, "colour"},
@@ -130,7 +133,7 @@ func TestBadConfigsAreRefused(t *testing.T) {
 		}
 	}
 	for _, good := range []struct{ name, config string }{
-		{balancer.RoundRobin, `{}`},
+		{balancer.RoundRobin, `{"subset":{"size":20,"key":"me"},"connectionsPerInstance":2}`},
 		{balancer.RoundRobin, `{"filter":{"version":"v1","zone":"a","labels":{"x":"y"},"and":[{"zone":"a"}],"or":[{"version":"v1"},{"version":"v2"}],"not":{"version":"v3"}}}`},
 		{balancer.P2C, `{"latency":{"decay":"2.5s","failurePenalty":"0s"}}`},
 		{balancer.Hash, `{"header":"X-User","loadFactor":2}`},
