@@ -2,9 +2,15 @@ package resolver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"iter"
 	"log"
 	"net"
+	"os"
+	"path/filepath"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
@@ -109,4 +115,67 @@ func ExampleAnnouncer_Update() {
 	// Output:
 	// draining: <nil>
 	// withdrawn: <nil>
+}
+
+// away is a registry that cannot be reached.
+type away struct{}
+
+func (away) Watch(context.Context, string) iter.Seq2[[]*resolver.Instance, error] {
+	return func(yield func([]*resolver.Instance, error) bool) {
+		yield(nil, errors.New("the registry is away"))
+	}
+}
+
+// A client that is told to keep what it knows on disk starts while the registry
+// is away, and says so.
+func ExampleWithSnapshots() {
+	dir, err := os.MkdirTemp("", "")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		log.Fatal(err)
+	}
+	srv := grpc.NewServer()
+	grpc_health_v1.RegisterHealthServer(srv, health.NewServer())
+	go func() { _ = srv.Serve(lis) }()
+	defer srv.Stop()
+
+	call := func(reg resolver.Discovery) {
+		conn, err := grpc.NewClient("micro:///keeper",
+			grpc.WithResolvers(resolver.NewBuilder(reg, resolver.WithSnapshots(dir), resolver.WithLinger(0), resolver.WithLogger(quiet))),
+			grpc.WithTransportCredentials(insecure.NewCredentials()))
+		if err != nil {
+			log.Fatal(err)
+		}
+		defer conn.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		answer, err := grpc_health_v1.NewHealthClient(conn).Check(ctx, &grpc_health_v1.HealthCheckRequest{})
+		fmt.Println(answer.GetStatus(), err)
+		for _, s := range resolver.Watches() {
+			if s.Service == "keeper" {
+				fmt.Println("watching:", s.Watching, "instances:", s.Instances, "from a snapshot:", !s.Saved.IsZero())
+			}
+		}
+	}
+
+	reg := resolver.NewMemory()
+	defer reg.Close()
+	if _, err := reg.Register(context.Background(), &resolver.Instance{ID: "keeper-1", Service: "keeper", Addrs: []string{lis.Addr().String()}}); err != nil {
+		log.Fatal(err)
+	}
+	call(reg)
+	for waiting := true; waiting; { // the snapshot is written behind the client's back
+		_, err := os.Stat(filepath.Join(dir, "keeper.instances"))
+		waiting = errors.Is(err, fs.ErrNotExist)
+	}
+	call(away{})
+	// Output:
+	// SERVING <nil>
+	// watching: true instances: 1 from a snapshot: false
+	// SERVING <nil>
+	// watching: false instances: 1 from a snapshot: true
 }

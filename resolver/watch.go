@@ -280,6 +280,7 @@ func (w *watch) show(next []*Instance) {
 	}
 	if changed {
 		w.changed = time.Now()
+		w.logger.Debug("resolver: instances changed", "service", w.service, "instances", len(next), "before", len(last.instances))
 		w.set(state{known: true, instances: next, endpoints: endpoints})
 	}
 }

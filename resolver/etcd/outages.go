@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -19,6 +20,7 @@ type outages struct {
 	mu   sync.Mutex    // guards what follows
 	back chan struct{} // closed and replaced when the connection is back
 	away time.Duration // how long it was away, the last time
+	lost time.Time     // since when it is away; zero while it is there
 }
 
 // follow begins to follow the connection until the registry is closed. It needs
@@ -29,19 +31,15 @@ func (o *outages) follow(r *Registry) {
 
 func (o *outages) run(r *Registry) {
 	conn := r.client.ActiveConnection()
-	var ready bool
-	var lost time.Time
-	for {
+	for known := false; ; { // not before it was there once
 		state := conn.GetState()
-		switch {
-		case state == connectivity.Ready && !ready:
-			if ready = true; !lost.IsZero() {
-				o.returned(time.Since(lost))
+		if state == connectivity.Ready {
+			if known { // also if it was away for less than a look
+				o.returned()
 			}
-		case state == connectivity.Ready: // it was away for less than a look
-			o.returned(0)
-		case ready:
-			ready, lost = false, time.Now()
+			known = true
+		} else if known {
+			o.gone()
 		}
 		if !conn.WaitForStateChange(r.ctx, state) {
 			return
@@ -49,10 +47,21 @@ func (o *outages) run(r *Registry) {
 	}
 }
 
-func (o *outages) returned(away time.Duration) {
+func (o *outages) gone() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.away = away
+	if o.lost.IsZero() {
+		o.lost = time.Now()
+	}
+}
+
+func (o *outages) returned() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.away = 0
+	if !o.lost.IsZero() {
+		o.away, o.lost = time.Since(o.lost), time.Time{}
+	}
 	if o.back != nil {
 		close(o.back)
 		o.back = nil
@@ -69,8 +78,23 @@ func (o *outages) next() <-chan struct{} {
 	return o.back
 }
 
-func (o *outages) last() time.Duration {
+// long returns an error if etcd was away for long since back was next. A watch
+// looks before it believes an event: those that were missed may be here before the
+// connection is known to be.
+func (o *outages) long(back <-chan struct{}) error {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.away
+	var away time.Duration
+	select {
+	case <-back:
+		away = o.away
+	default:
+		if !o.lost.IsZero() {
+			away = time.Since(o.lost)
+		}
+	}
+	if away < longOutage {
+		return nil
+	}
+	return fmt.Errorf("etcd was away for %v", away.Round(time.Millisecond))
 }

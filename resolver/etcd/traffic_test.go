@@ -9,7 +9,7 @@ import (
 )
 
 // received counts what a client reads from etcd.
-type received struct{ n atomic.Int64 }
+type received struct{ n, messages atomic.Int64 }
 
 func (r *received) option() grpc.DialOption { return grpc.WithStatsHandler(r) }
 
@@ -19,6 +19,7 @@ func (r *received) bytes() int64 { return r.n.Load() }
 func (r *received) HandleRPC(_ context.Context, s stats.RPCStats) {
 	switch s := s.(type) {
 	case *stats.InPayload:
+		r.messages.Add(1)
 		r.n.Add(int64(s.WireLength))
 	case *stats.InHeader:
 		r.n.Add(int64(s.WireLength))

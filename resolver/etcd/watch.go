@@ -64,12 +64,12 @@ func (r *Registry) watch(ctx context.Context, service string, yield func([]*reso
 				continue
 			}
 			quiet = false
-			changed, err = v.take(res, ok, events)
-		case <-back:
-			back = r.outages.next()
-			if away := r.outages.last(); away >= longOutage {
-				err = fmt.Errorf("etcd was away for %v", away.Round(time.Millisecond))
+			if err = r.outages.long(back); err == nil {
+				changed, err = v.take(res, ok, events)
 			}
+		case <-back:
+			err = r.outages.long(back)
+			back = r.outages.next()
 			check.Reset(0)
 		case <-check.C:
 			var again time.Duration
