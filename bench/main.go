@@ -1,0 +1,108 @@
+// Bench measures micro beside raw grpc-go and other frameworks, on this
+// machine, in one run:
+//
+//	go -C bench run .
+//
+// README.md says what the rows and the figures mean.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+type flags struct {
+	quick    bool
+	rows     string
+	jobs     string
+	rounds   int
+	duration time.Duration
+	out      string
+	profile  string
+}
+
+func main() {
+	var f flags
+	flag.BoolVar(&f.quick, "quick", false, "a minute for CI: few rows and jobs, and an exit status of 1 if one is below its guard")
+	flag.StringVar(&f.rows, "rows", "", "only rows with one of these in their name, and what they are compared with: \"micro,kratos\"")
+	flag.StringVar(&f.jobs, "jobs", "", "only jobs with one of these in their name: \"unary 100B ×64,stream\"")
+	flag.IntVar(&f.rounds, "rounds", 5, "how often each row does each job")
+	flag.DurationVar(&f.duration, "duration", 2*time.Second, "how long it does it, each time")
+	flag.StringVar(&f.out, "out", "results", "where to write results.md, results.json and chart.svg; \"\": nowhere")
+	flag.StringVar(&f.profile, "profile", "", "write CPU and allocation profiles of every process into this folder")
+	infra := flag.Bool("infra", false, "serve etcd and Kafka for the others; for the benchmark itself")
+	flag.Parse()
+
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	run := func() error { return bench(ctx, f) }
+	if *infra {
+		run = func() error { return serveInfra(ctx, flag.Args()) }
+	}
+	if err := run(); err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1) //nolint:gocritic // stop has nothing left to stop
+	}
+}
+
+func bench(ctx context.Context, f flags) error {
+	if f.quick {
+		f = f.quickened()
+	}
+	selected := func(list string) func(name string) bool {
+		return func(name string) bool {
+			return list == "" || slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(name, part) })
+		}
+	}
+	p := plan{
+		rows: selectRows(selected(f.rows)), jobs: selectJobs(selected(f.jobs)),
+		rounds: f.rounds, duration: f.duration, profile: f.profile,
+		policies: selected(f.jobs)("policies"),
+	}
+	results, err := p.run(ctx)
+	if err != nil {
+		return err
+	}
+	fmt.Print(results.markdown())
+	if f.out != "" {
+		if err := results.write(f.out); err != nil {
+			return err
+		}
+	}
+	if f.quick {
+		return results.guard()
+	}
+	return nil
+}
+
+// quickened keeps what was set by hand.
+func (f flags) quickened() flags {
+	set := make(map[string]bool)
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["rows"] {
+		f.rows = "raw,micro"
+	}
+	if !set["jobs"] {
+		f.jobs = "unary 100B ×1,unary 100B ×64,stream 100B ×64,publish 100B"
+	}
+	if !set["rounds"] {
+		f.rounds = 4
+	}
+	if !set["duration"] {
+		f.duration = 500 * time.Millisecond
+	}
+	if !set["out"] {
+		f.out = ""
+	}
+	return f
+}
+
+var errBelow = errors.New("below the guard")

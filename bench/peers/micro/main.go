@@ -1,0 +1,78 @@
+// Micro is this framework, found through etcd. Its modes: bare, with the chain
+// of interceptors, tuned.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"google.golang.org/grpc"
+	pb "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/bench/peer"
+	"github.com/grpc-micro/micro/interceptors"
+	"github.com/grpc-micro/micro/resolver"
+	_ "github.com/grpc-micro/micro/resolver/etcd"
+)
+
+func main() { peer.Peer{Serve: serve, Dial: dial}.Main() }
+
+// mode is what a row has beside the defaults.
+type mode struct {
+	server []grpc.ServerOption
+	client []grpc.DialOption
+}
+
+func modeOf(name string) (mode, error) {
+	switch name {
+	case "":
+		return mode{}, nil
+	case "chain":
+		return mode{interceptors.Server(), interceptors.Client()}, nil
+	}
+	return mode{}, fmt.Errorf("there is no mode %q", name)
+}
+
+func serve(ctx context.Context, c peer.Config, echo peer.Echo, ready func(string)) error {
+	m, err := modeOf(c.Mode)
+	if err != nil {
+		return err
+	}
+	registry, err := resolver.Open(c.Registry)
+	if err != nil {
+		return err
+	}
+	svc := micro.New(c.Service,
+		micro.WithAddress("127.0.0.1:0"),
+		micro.WithRegistry(registry),
+		micro.WithDrainDelay(0),
+		micro.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		micro.WithServerOptions(m.server...))
+	pb.RegisterBenchmarkServiceServer(svc, echo)
+	go func() {
+		<-svc.Ready()
+		ready(svc.Addr().String())
+	}()
+	return errors.Join(svc.Run(ctx), registry.Close())
+}
+
+func dial(_ context.Context, c peer.Config) (peer.Client, error) {
+	m, err := modeOf(c.Mode)
+	if err != nil {
+		return nil, err
+	}
+	registry, err := resolver.Open(c.Registry)
+	if err != nil {
+		return nil, err
+	}
+	cc, err := micro.NewClient(c.Service, registry, slices.Concat(m.client, []grpc.DialOption{micro.Insecure()})...)
+	if err != nil {
+		return nil, err
+	}
+	return peer.Stub(cc), nil
+}
