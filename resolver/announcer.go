@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -135,6 +136,11 @@ func (a *Announcer) register(ctx context.Context) (Registration, error) {
 // keep brings updates to the registry until the registration is lost or ctx
 // ends.
 func (a *Announcer) keep(ctx context.Context, reg Registration, log *slog.Logger) error {
+	var edited <-chan struct{} // nobody else changes it
+	edits := editsOf(reg)
+	if edits != nil {
+		edited = edits.changed()
+	}
 	for failures := 0; ; {
 		var retry <-chan time.Time
 		if want, version := a.wanted(); !a.has(version) {
@@ -159,8 +165,25 @@ func (a *Announcer) keep(ctx context.Context, reg Registration, log *slog.Logger
 			return errLost
 		case <-a.wake:
 		case <-retry:
+		case <-edited:
+			a.adopt(edits.take(), log)
 		}
 	}
+}
+
+// adopt makes what others have changed in the registry our own, so that it
+// outlives a re-registration. The registry has it already.
+func (a *Announcer) adopt(edits []*Instance, log *slog.Logger) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	want := slices.Clone(a.want)
+	for _, edit := range edits {
+		if at := slices.IndexFunc(want, edit.sameAs); at >= 0 {
+			want[at] = edit
+			log.Info("resolver: changed by someone else", "name", edit.Service, "draining", edit.Draining, "weight", edit.Weight)
+		}
+	}
+	a.want = want
 }
 
 func update(ctx context.Context, reg Registration, want []*Instance) error {
@@ -218,15 +241,8 @@ func (a *Announcer) change(change func(*Instance)) (version int, err error) {
 	if err := ValidateInstances(a.want...); err != nil {
 		return 0, err
 	}
-	want := make([]*Instance, len(a.want))
-	for i, inst := range a.want {
-		want[i] = inst.Clone()
-		change(want[i])
-		if want[i].Service != inst.Service || want[i].ID != inst.ID {
-			return 0, fmt.Errorf("resolver: update of %s of %s makes it %s of %s: a change must keep both", inst.ID, inst.Service, want[i].ID, want[i].Service)
-		}
-	}
-	if err := ValidateInstances(want...); err != nil {
+	want, err := Edited(a.want, change)
+	if err != nil {
 		return 0, err
 	}
 	a.want = want

@@ -21,7 +21,10 @@ type Memory struct {
 	live map[*memoryRegistration]bool // guarded by store.mu; neither withdrawn nor lost
 }
 
-var _ Registry = (*Memory)(nil)
+var (
+	_ Registry = (*Memory)(nil)
+	_ Editor   = (*Memory)(nil)
+)
 
 // NewMemory returns an empty registry that only its holder knows. What Open
 // returns for memory://name shares its content with the others of that name.
@@ -90,6 +93,31 @@ func (m *Memory) Watch(ctx context.Context, service string) iter.Seq2[[]*Instanc
 	}
 }
 
+// Edit implements Editor. It does not block.
+func (m *Memory) Edit(ctx context.Context, service, id string, change func(*Instance)) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("resolver: edit %s of %s: %w", id, service, err)
+	}
+	m.store.mu.Lock()
+	defer m.store.mu.Unlock()
+	if m.closed() {
+		return ErrClosed
+	}
+	owner := m.store.owner(key{service, id})
+	if owner == nil {
+		return fmt.Errorf("resolver: edit %s of %s: there is no such instance", id, service)
+	}
+	insts, err := Edited(owner.held(), change)
+	if err != nil {
+		return err
+	}
+	for _, inst := range insts {
+		m.store.put(inst, owner)
+		owner.edits.Add(inst)
+	}
+	return nil
+}
+
 // Services implements Registry. It does not block.
 func (m *Memory) Services(context.Context) ([]string, error) {
 	m.store.mu.Lock()
@@ -147,9 +175,26 @@ func (m *Memory) closed() bool {
 
 // memoryRegistration is guarded by its store's mutex.
 type memoryRegistration struct {
-	m    *Memory
-	keys []key
-	lost chan struct{}
+	m     *Memory
+	keys  []key
+	lost  chan struct{}
+	edits Edits
+}
+
+func (r *memoryRegistration) Edits() *Edits { return &r.edits }
+
+// held returns the instances that were not taken over. It needs the store's
+// mutex.
+func (r *memoryRegistration) held() []*Instance {
+	var insts []*Instance
+	for _, k := range r.keys {
+		if r.m.store.owner(k) == r {
+			s := r.m.store.services[k.service]
+			at, _ := s.find(k.id)
+			insts = append(insts, s.snapshot[at])
+		}
+	}
+	return insts
 }
 
 func (r *memoryRegistration) Lost() <-chan struct{} { return r.lost }

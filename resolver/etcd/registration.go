@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"go.etcd.io/etcd/api/v3/mvccpb"
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
@@ -34,6 +35,10 @@ type registration struct {
 	cancel context.CancelFunc
 	lost   chan struct{}
 
+	edits    resolver.Edits
+	updating sync.Mutex       // held by an Update, and to tell its writes from those of others
+	own      map[string]int64 // the revision of our last write of a key; guarded by updating
+
 	mu      sync.Mutex // guards what follows
 	leaving bool       // Deregister has begun, after which nothing is a loss
 	gone    bool       // lost is closed
@@ -43,7 +48,7 @@ type registration struct {
 }
 
 func newRegistration(r *Registry, lease clientv3.LeaseID, entries []entry) *registration {
-	g := &registration{r: r, lease: lease, entries: entries, lost: make(chan struct{})}
+	g := &registration{r: r, lease: lease, entries: entries, lost: make(chan struct{}), own: make(map[string]int64)}
 	g.ctx, g.cancel = context.WithCancel(r.ctx)
 	return g
 }
@@ -62,6 +67,7 @@ func (g *registration) put(ctx context.Context) error {
 		}
 		for i := range chunk {
 			chunk[i].written = res.Header.GetRevision()
+			g.own[chunk[i].key] = chunk[i].written
 		}
 	}
 	return nil
@@ -88,16 +94,21 @@ func (g *registration) start() error {
 // guard sees when a key is deleted: by hand, or because whoever had taken it over
 // has gone. That it is taken over is not a loss: it is how a new process takes
 // the name of an old one that is about to go, and if both fought for it, neither
-// would be found for long.
+// would be found for long. What somebody else writes on our lease is an edit.
 func (g *registration) guard(e entry) {
 	for from := e.written + 1; g.ctx.Err() == nil; {
 		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(g.ctx))
 		ctx, stream := g.r.streams.on(ctx)
 		renewed := false
-		for res := range g.r.client.Watch(ctx, e.key, clientv3.WithRev(from), clientv3.WithFilterPut()) {
+		for res := range g.r.client.Watch(ctx, e.key, clientv3.WithRev(from)) {
 			renewed = res.Err() != nil && g.r.streams.renew(stream, res.Err())
-			if len(res.Events) > 0 {
-				g.lose()
+			for _, event := range res.Events {
+				from = event.Kv.GetModRevision() + 1
+				if event.Type == clientv3.EventTypeDelete {
+					g.lose()
+				} else {
+					g.edited(event.Kv)
+				}
 			}
 		}
 		cancel()
@@ -107,8 +118,8 @@ func (g *registration) guard(e entry) {
 	}
 }
 
-// look is for when the watch ended: was the key deleted meanwhile? It returns
-// where to watch from.
+// look is for when the watch ended: was the key deleted meanwhile, or edited? It
+// returns where to watch from.
 func (g *registration) look(key string, from int64) int64 {
 	for {
 		select {
@@ -117,13 +128,15 @@ func (g *registration) look(key string, from int64) int64 {
 		case <-time.After(lookAgain):
 		}
 		ctx, cancel := context.WithTimeout(g.ctx, g.r.timeout)
-		res, err := g.r.client.Get(ctx, key, clientv3.WithKeysOnly())
+		res, err := g.r.client.Get(ctx, key)
 		cancel()
 		if err != nil {
 			continue
 		}
 		if len(res.Kvs) == 0 {
 			g.lose()
+		} else {
+			g.edited(res.Kvs[0])
 		}
 		return res.Header.GetRevision() + 1
 	}
@@ -143,6 +156,22 @@ func (g *registration) lose() {
 
 func (g *registration) Lost() <-chan struct{} { return g.lost }
 
+func (g *registration) Edits() *resolver.Edits { return &g.edits }
+
+// edited notes a write of a key, unless it is ours or that of a process that
+// takes it over. What cannot be read stays in etcd, where whoever lists it skips
+// and logs it.
+func (g *registration) edited(kv *mvccpb.KeyValue) {
+	g.updating.Lock()
+	defer g.updating.Unlock()
+	if kv.GetModRevision() <= g.own[string(kv.GetKey())] || clientv3.LeaseID(kv.GetLease()) != g.lease {
+		return
+	}
+	if inst, err := g.r.decodeKey(kv); err == nil {
+		g.edits.Add(inst)
+	}
+}
+
 // Update implements resolver.Registration: each key is changed only while it
 // hangs on this registration's lease.
 func (g *registration) Update(ctx context.Context, insts ...*resolver.Instance) error {
@@ -158,6 +187,8 @@ func (g *registration) Update(ctx context.Context, insts ...*resolver.Instance) 
 		return err
 	}
 	defer call.end()
+	g.updating.Lock()
+	defer g.updating.Unlock()
 	if g.ctx.Err() != nil {
 		return fmt.Errorf("etcd: %s: it was deregistered, or its lease or a key is gone: register again", call.what)
 	}
@@ -175,7 +206,9 @@ func (g *registration) Update(ctx context.Context, insts ...*resolver.Instance) 
 		for i, one := range res.Responses {
 			if !one.GetResponseTxn().GetSucceeded() {
 				taken = append(taken, chunk[i].key)
+				continue
 			}
+			g.own[chunk[i].key] = res.Header.GetRevision()
 		}
 	}
 	if taken != nil {

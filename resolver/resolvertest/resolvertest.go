@@ -61,6 +61,9 @@ func Run(t *testing.T, open func(t *testing.T) resolver.Registry) {
 		{"WatchEndsWithContext", watchEndsWithContext},
 		{"WatchEndsWithClose", watchEndsWithClose},
 		{"WatchInvalid", watchInvalid},
+		{"Edit", edit},
+		{"EditOutlivesReRegistration", editOutlivesReRegistration},
+		{"EditRefuses", editRefuses},
 		{"Services", services},
 		{"Closed", closed},
 	} {
