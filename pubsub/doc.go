@@ -63,6 +63,12 @@
 // for batches, an outbox and tests; Publish and Subscribe of a broker take
 // messages as they are.
 //
+// # Metrics
+//
+// [Subscriptions] tells what each subscription of the process has done and has in
+// hand: lag, running handlers, use of the window, the age of what is oldest,
+// retries, dead letters and rebalances, to be read by whatever shows metrics.
+//
 // # Drivers
 //
 // A driver implements [Broker] and registers its scheme with [RegisterScheme].

@@ -146,6 +146,28 @@ func ExampleDedup() {
 	// ended: <nil>
 }
 
+func ExampleSubscriptions() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	broker := pubsub.NewMemory()
+	for _, user := range []string{"ada", "bob", "cyd"} {
+		if err := signups.Publish(ctx, broker, &Signup{User: user}); err != nil {
+			fmt.Println(err)
+		}
+	}
+	err := signups.Subscribe(ctx, broker, "mailer", func(context.Context, *Signup) error {
+		for _, s := range pubsub.Subscriptions() {
+			fmt.Printf("%s/%s: %d handled, %d at work\n", s.Topic, s.Group, s.Handled, s.Running)
+		}
+		return nil
+	}, pubsub.WithLimit(2), pubsub.WithConcurrency(1))
+	fmt.Println("ended:", err)
+	// Output:
+	// accounts.signup/mailer: 0 handled, 1 at work
+	// accounts.signup/mailer: 1 handled, 1 at work
+	// ended: <nil>
+}
+
 func ExampleWithMiddleware() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()

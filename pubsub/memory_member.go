@@ -2,6 +2,8 @@ package pubsub
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -94,6 +96,16 @@ func (m *member) rebalance(ctx context.Context) {
 	for i, p := range taken {
 		m.readers[p] = newMemoryReader(ctx, m, p, positions[i])
 	}
+	if len(taken) > 0 || len(drop) > 0 {
+		readers := slices.Collect(maps.Values(m.readers))
+		m.sub.Rebalanced(func() []PartitionState {
+			states := make([]PartitionState, len(readers))
+			for i, r := range readers {
+				states[i] = r.state()
+			}
+			return states
+		})
+	}
 }
 
 // drop drains partition p in the background, and then gives it away.
@@ -127,6 +139,12 @@ func newMemoryReader(ctx context.Context, m *member, p int, from lanes.Position)
 	r.ended.Go(func() { r.read(ctx, from.Next) })
 	r.ended.Go(func() { r.commit(ctx) })
 	return r
+}
+
+func (r *memoryReader) state() PartitionState {
+	s := r.queue.State()
+	_, end := r.member.topic.logs[r.partition].bounds()
+	return PartitionState{Partition: r.partition, Next: s.Next, Fetched: s.End, End: end, Pending: s.Pending, Standing: s.Standing, Blocked: s.Blocked}
 }
 
 func (r *memoryReader) stop() {

@@ -32,6 +32,7 @@ type Subscription struct {
 	DeadLetters  string        // the dead-letter topic, "" without one; a driver whose topics are declared checks that it exists
 	Logger       *slog.Logger  // names the topic and the group
 
+	count     counters
 	publisher Publisher
 	handler   Handler
 	retry     RetryPolicy
@@ -114,7 +115,14 @@ func (s *Subscription) Run(ctx context.Context, fetch func(ctx context.Context) 
 	s.mu.Lock()
 	s.stop = stop
 	s.mu.Unlock()
+	s.count.since = time.Now()
+	running.Lock()
+	running.subs[s] = struct{}{}
+	running.Unlock()
 	err := fetch(ctx)
+	running.Lock()
+	delete(running.subs, s)
+	running.Unlock()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped != nil {
@@ -147,10 +155,16 @@ func (s *Subscription) Ready() {
 // concurrent use, though not for one d.
 func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time.Duration, err error) {
 	returned := false
+	s.count.began.Add(1)
 	defer func() {
 		if !returned {
 			err = fmt.Errorf("pubsub: subscription %s/%s ends: the handler of message %s at %d/%d has ended its goroutine (runtime.Goexit, FailNow of a test)",
 				s.Topic, s.Group, d.ID, d.Partition, d.Offset)
+		}
+		if retryAfter == 0 && err == nil {
+			s.count.handled.Add(1)
+		} else {
+			s.count.unhandled.Add(1)
 		}
 		if err != nil {
 			s.fail(err)
@@ -222,6 +236,7 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 	switch {
 	case !final:
 		pause := s.retry.backoff(d.Attempt)
+		s.count.retries.Add(1)
 		s.Logger.Warn("pubsub: message failed, will be tried again", at(d, "after", pause, "error", err)...)
 		return pause, nil
 	case s.DeadLetters == "":
@@ -252,10 +267,12 @@ func (s *Subscription) bury(ctx context.Context, d *Delivery) (time.Duration, er
 	d.dead.tries++
 	if err := s.publisher.Publish(ctx, deadLetter(s.DeadLetters, d, d.dead.cause)); err != nil {
 		pause := s.retry.backoff(d.dead.tries)
+		s.count.undelivered.Add(1)
 		s.Logger.Error("pubsub: dead letter not published, will be tried again",
 			at(d, "dead_letter_topic", s.DeadLetters, "after", pause, "cause", d.dead.cause, "error", err)...)
 		return pause, nil
 	}
+	s.count.buried.Add(1)
 	s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", s.DeadLetters, "cause", d.dead.cause)...)
 	return 0, nil
 }

@@ -197,6 +197,49 @@ func TestWindow(t *testing.T) {
 	})
 }
 
+func TestState(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		p := newPool(t, lanes.Config[int]{Concurrency: 10, Window: 4, Handle: func(_ context.Context, v, _ int) (time.Duration, error) {
+			if v == 101 {
+				<-release
+			}
+			return 0, nil
+		}})
+		q := p.Partition(lanes.Position{Next: 100})
+		check := func(want lanes.State) {
+			t.Helper()
+			synctest.Wait()
+			if diff := cmp.Diff(want, q.State()); diff != "" {
+				t.Error(diff)
+			}
+		}
+		check(lanes.State{Next: 100, End: 100})
+		for i := range 3 {
+			add(t, q, int64(100+i), "", 100+i)
+		}
+		check(lanes.State{Next: 101, End: 103, Pending: 1})
+		time.Sleep(time.Minute)
+		check(lanes.State{Next: 101, End: 103, Pending: 1, Standing: time.Minute})
+		added := make(chan error)
+		go func() {
+			add(t, q, 104, "", 104)
+			added <- q.Add(t.Context(), 105, nil, 105)
+		}()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		check(lanes.State{Next: 101, End: 105, Pending: 1, Standing: time.Minute + time.Second, Blocked: time.Second})
+		close(release)
+		if err := <-added; err != nil {
+			t.Error(err)
+		}
+		check(lanes.State{Next: 106, End: 106})
+		time.Sleep(time.Hour)
+		check(lanes.State{Next: 106, End: 106}) // nothing is pending, so nothing stands
+	})
+}
+
 func TestSkipsWhatIsFinished(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

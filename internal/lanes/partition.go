@@ -28,6 +28,9 @@ type Partition[T any] struct {
 	backoff  map[*lane[T]]struct{}
 	running  int       // handlers
 	waiting  time.Time // since when Add waits for room; zero: it does not
+	pending  int       // messages in the lanes
+	seen     int64     // next, when State was called
+	seenAt   time.Time // when it was that for the first time
 	draining bool      // nothing is started any more
 	final    bool      // the position does not move any more
 }
@@ -91,6 +94,7 @@ func (q *Partition[T]) Add(ctx context.Context, offset int64, key []byte, v T) e
 		signal(q.changed)
 		return nil
 	}
+	q.pending++
 	it := p.newItem(offset, v)
 	l := q.keys[hash]
 	if key == nil || l == nil {
@@ -118,6 +122,31 @@ func (q *Partition[T]) Position() Position {
 // Changed receives after the position has changed. One signal may stand for
 // many changes.
 func (q *Partition[T]) Changed() <-chan struct{} { return q.changed }
+
+// State is what a partition has in hand.
+type State struct {
+	Next     int64         // the oldest offset that is not finished
+	End      int64         // the offset behind the newest that was added
+	Pending  int           // offsets added, and not finished
+	Standing time.Duration // for how long Next has not moved although something is pending, as far as State was called
+	Blocked  time.Duration // as Partition.Blocked
+}
+
+// State returns the partition's state.
+func (q *Partition[T]) State() State {
+	q.pool.mu.Lock()
+	defer q.pool.mu.Unlock()
+	s := State{Next: q.next, End: q.end, Pending: q.pending}
+	now := time.Now()
+	if q.next != q.seen || q.pending == 0 || q.seenAt.IsZero() {
+		q.seen, q.seenAt = q.next, now
+	}
+	s.Standing = now.Sub(q.seenAt)
+	if !q.waiting.IsZero() {
+		s.Blocked = now.Sub(q.waiting)
+	}
+	return s
+}
 
 // Blocked returns for how long Add has been waiting for room in the window, 0 if
 // it is not. If that is long, the oldest message does not come to an end: it is
@@ -205,6 +234,7 @@ func (q *Partition[T]) finished(l *lane[T]) {
 	p := q.pool
 	it := l.first
 	l.first = it.next
+	q.pending--
 	moved := q.finish(it.offset)
 	p.freeItem(it)
 	signal(q.changed)

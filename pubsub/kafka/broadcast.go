@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ func (s *subscription) broadcast(ctx context.Context) error {
 			readers = append(readers, r)
 			fetching.Go(func() { r.run(ctx) })
 		}
+		s.report(slices.Clone(readers))
 		return nil
 	}
 	begin := time.Now()

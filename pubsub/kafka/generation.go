@@ -27,6 +27,8 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 		<-ctx.Done()
 		return
 	}
+	s.report(readers)
+
 	var fetching sync.WaitGroup
 	fetching.Go(func() { s.ready(ctx) })
 	for _, r := range readers {
@@ -42,6 +44,7 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 	close(stop)
 	committing.Wait()
 	s.commitLast(gen, readers)
+	s.sub.Rebalanced(nil)
 }
 
 // ready says that nothing is missed from now on. For a group that begins at the

@@ -39,6 +39,9 @@ type reader struct {
 	room  chan struct{} // capacity 1: held is below its bound again
 	since atomic.Int64  // when held stopped us, in nanoseconds of the Unix era; 0: it does not
 
+	read atomic.Int64 // next, after a response
+	end  atomic.Int64 // of the partition, as the last response had it; -1 before the first
+
 	dirty   bool // not committed; the committer's
 	stalled bool // logged; the committer's
 }
@@ -62,6 +65,7 @@ func newReader(s *subscription, partition int, pos lanes.Position) *reader {
 		dirty:     true,
 	}
 	r.queue.Store(s.pool.Partition(pos))
+	r.end.Store(-1)
 	return r
 }
 
@@ -118,6 +122,8 @@ func (r *reader) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.end.Store(response.HighWatermark)
+	defer func() { r.read.Store(r.next) }()
 	stream, ok := response.Records.(*protocol.RecordStream)
 	if !ok {
 		return nil // nothing new
@@ -154,7 +160,7 @@ func (r *reader) batch(ctx context.Context, batch kafkago.RecordReader) error {
 			closeRecord(record)
 			continue
 		}
-		d, err := r.read(record)
+		d, err := r.copy(record)
 		closeRecord(record)
 		if err != nil {
 			return err
@@ -167,8 +173,8 @@ func (r *reader) batch(ctx context.Context, batch kafkago.RecordReader) error {
 	}
 }
 
-// read copies a record, whose memory is kafka-go's, into a delivery.
-func (r *reader) read(record *kafkago.Record) (*delivery, error) {
+// copy copies a record, whose memory is kafka-go's, into a delivery.
+func (r *reader) copy(record *kafkago.Record) (*delivery, error) {
 	d := &delivery{reader: r}
 	d.message.Topic = r.s.sub.Topic
 	d.message.Time = record.Time
@@ -232,12 +238,29 @@ func (r *reader) release(size int) {
 	}
 }
 
+// state returns the partition's state.
+func (r *reader) state() pubsub.PartitionState {
+	s := r.lanes().State()
+	if since := r.since.Load(); since != 0 {
+		s.Blocked = max(s.Blocked, time.Since(time.Unix(0, since)))
+	}
+	return pubsub.PartitionState{Partition: r.partition, Next: s.Next, Fetched: max(s.End, r.read.Load()), End: r.end.Load(), Pending: s.Pending, Standing: s.Standing, Blocked: s.Blocked}
+}
+
+// report has the states of readers be those of the subscription.
+func (s *subscription) report(readers []*reader) {
+	s.sub.Rebalanced(func() []pubsub.PartitionState {
+		states := make([]pubsub.PartitionState, len(readers))
+		for i, r := range readers {
+			states[i] = r.state()
+		}
+		return states
+	})
+}
+
 // checkStall logs when the partition begins to stand still, and when it goes on.
 func (r *reader) checkStall() {
-	blocked := r.lanes().Blocked()
-	if since := r.since.Load(); since != 0 {
-		blocked = max(blocked, time.Since(time.Unix(0, since)))
-	}
+	blocked := r.state().Blocked
 	switch {
 	case blocked > r.s.b.stallAfter && !r.stalled:
 		r.stalled = true
@@ -273,6 +296,8 @@ func (r *reader) restart(ctx context.Context) error {
 		r.lanes().Drain(drain)
 		r.held.Store(0)
 		r.queue.Store(r.s.pool.Partition(lanes.Position{Next: from}))
+		r.read.Store(from)
+		r.end.Store(-1)
 	default:
 		return kafkago.OffsetOutOfRange // it is there by now: try again
 	}

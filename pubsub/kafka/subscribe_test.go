@@ -516,3 +516,50 @@ func (b *syncBuffer) String() string {
 	defer b.mu.Unlock()
 	return b.buf.String()
 }
+
+// Lag, window and rebalances are there for metrics. What a member has given away
+// it does not show any more.
+func TestStates(t *testing.T) {
+	t.Parallel()
+	addrs, topic := cluster(t)
+	b := newBroker(t, addrs, kafka.WithAutoCreate(2, 1))
+	state := func() (one, all pubsub.SubscriptionState) {
+		for _, s := range pubsub.Subscriptions() {
+			if s.Topic == topic {
+				if one.Topic == "" {
+					one = s // Subscriptions sorts by age
+				}
+				all.Handled += s.Handled
+				all.Partitions = append(all.Partitions, s.Partitions...)
+			}
+		}
+		return one, all
+	}
+	l := newLedger()
+	letGo := make(chan struct{})
+	first := joined(t, b, topic, "g", func(ctx context.Context, d *pubsub.Delivery) error {
+		if string(d.Value) == "0" {
+			<-letGo
+		}
+		return l.handle(ctx, d)
+	})
+	if err := b.Publish(t.Context(), numbered(topic, 0, 50, 10)...); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool { s, _ := state(); return s.Handled == 45 && s.Lag() == 5 }) // key0 waits
+	s, _ := state()
+	if s.Running != 1 || s.Rebalances < 1 || len(s.Partitions) != 2 || s.Partitions[0].Partition != 0 || s.Partitions[1].Partition != 1 {
+		t.Errorf("state %+v", s)
+	}
+	close(letGo)
+	until(t, func() bool { s, _ := state(); return s.Lag() == 0 && s.Running == 0 })
+
+	joined(t, b, topic, "g", l.handle)
+	until(t, func() bool {
+		one, all := state()
+		return len(one.Partitions) == 1 && len(all.Partitions) == 2 && one.Rebalances > s.Rebalances
+	})
+	first.leave()
+	until(t, func() bool { one, all := state(); return len(one.Partitions) == 2 && len(all.Partitions) == 2 })
+	l.await(t, 50)
+}
