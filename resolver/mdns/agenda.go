@@ -2,6 +2,7 @@ package mdns
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -51,17 +52,12 @@ func (a *agenda) repeat(now time.Time, entries []*entry) {
 }
 
 // answer lets entries be said in answer to a question that all have heard.
-func (a *agenda) answer(now time.Time, entries []*entry, kinds bool) {
-	if len(entries) == 0 && !kinds {
-		return
-	}
+func (a *agenda) answer(now time.Time, entries map[*entry]bool, kinds bool) {
 	if len(a.answers) == 0 && !a.kinds {
 		a.answerAt = now.Add(rand.N(answerDelay)) //nolint:gosec // spreads load, hides nothing
 	}
 	a.kinds = a.kinds || kinds
-	for _, e := range entries {
-		a.answers[e] = true
-	}
+	maps.Copy(a.answers, entries)
 }
 
 // due takes off the agenda what is to be said now.

@@ -67,7 +67,8 @@
 // Nobody confirms anything: Register returns when the announcement was sent, and
 // Lost is closed by Close alone. Two processes that register one ID at the same
 // moment both succeed, and all agree on which is the instance, though not on
-// which was the first.
+// which was the first. Only a process itself changes its instances: a Registry
+// here is no resolver.Editor.
 //
 // Without a network calls fail, and watches end with the reason, so that clients
 // go on with the instances last known; all is announced and asked anew when it

@@ -1,7 +1,9 @@
 package mdns
 
 import (
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,44 +86,56 @@ func (r *Registry) skip(what string, err error) {
 // the asker's port says that he does not, to him alone.
 func (r *Registry) answer(m message, from *net.UDPAddr) {
 	now := time.Now()
-	alone := from.Port != group.Port
-	var entries []*entry // to him
-	var kinds bool
+	entries := make(map[*entry]bool) // each once, however often it is asked for
+	kinds, isNew := false, false
 	r.mu.Lock()
 	for _, q := range m.questions {
-		asked, askedKinds := r.asked(q)
-		if alone {
-			entries, kinds = append(entries, asked...), kinds || askedKinds
-			continue
-		}
-		if q.Qclass&unicastWanted != 0 { // he is new, and heard nothing so far
-			for _, e := range asked {
-				e.sent = time.Time{}
-			}
-		}
-		r.overheard(q.Name, now)
-		r.agenda.answer(now, asked, askedKinds)
-		r.nudge(r.agenda.answerAt)
+		r.asked(q, entries, &kinds)
+		isNew = isNew || q.Qclass&unicastWanted != 0
 	}
-	packets, err := r.reply(m, entries, kinds)
+	if from.Port == group.Port {
+		for _, q := range m.questions {
+			r.overheard(q.Name, now)
+		}
+		r.answerAll(now, entries, kinds, isNew)
+		r.mu.Unlock()
+		return
+	}
+	packets, err := r.reply(m, slices.Collect(maps.Keys(entries)), kinds)
 	r.mu.Unlock()
 	if err == nil {
 		r.net.reply(r.ctx, packets, from)
 	}
 }
 
-// asked returns what is known here in answer to a question. It needs mu.
-func (r *Registry) asked(q dns.Question) (entries []*entry, kinds bool) {
-	if r.closed || len(r.store.own) == 0 {
-		return nil, false
+// answerAll puts an answer to all on the agenda. It needs mu.
+func (r *Registry) answerAll(now time.Time, entries map[*entry]bool, kinds, isNew bool) {
+	if len(entries) == 0 && !kinds {
+		return
 	}
-	pointers := q.Qtype == dns.TypePTR || q.Qtype == dns.TypeANY
-	for _, e := range r.store.own {
-		if pointers && (q.Name == r.names.kind || q.Name == e.subtype) || !pointers && (q.Name == e.name || q.Name == e.host) || q.Qtype == dns.TypeANY && q.Name == e.name {
-			entries = append(entries, e)
+	if isNew { // and did not hear what was said just before
+		for e := range entries {
+			e.sent = time.Time{}
 		}
 	}
-	return entries, pointers && q.Name == r.names.enum
+	r.agenda.answer(now, entries, kinds)
+	r.nudge(r.agenda.answerAt)
+}
+
+// asked adds what is known here in answer to a question. It needs mu.
+func (r *Registry) asked(q dns.Question, entries map[*entry]bool, kinds *bool) {
+	if r.closed || len(r.store.own) == 0 {
+		return
+	}
+	names, things := q.Qtype == dns.TypePTR || q.Qtype == dns.TypeANY, q.Qtype != dns.TypePTR
+	if names && q.Name == r.names.enum {
+		*kinds = true
+	}
+	for _, e := range r.store.own {
+		if names && (q.Name == r.names.kind || q.Name == e.subtype) || things && (q.Name == e.name || q.Name == e.host) {
+			entries[e] = true
+		}
+	}
 }
 
 // reply makes messages for a resolver that may be none of multicast DNS. It needs

@@ -147,11 +147,11 @@ func (n *network) addrs() []netip.Addr {
 // the group by way of one of the interfaces. A socket hears all groups that
 // anybody on the machine has joined, and whoever knows the address.
 func (n *network) accepts(cm *ipv4.ControlMessage) bool {
-	if cm == nil {
-		return true
+	if cm == nil || cm.IfIndex == 0 {
+		return true // the system does not say
 	}
 	ifaces, _ := n.interfaces()
-	return cm.Dst.Equal(group.IP) && slices.ContainsFunc(ifaces, func(i iface) bool { return i.Index == cm.IfIndex })
+	return (cm.Dst == nil || cm.Dst.Equal(group.IP)) && slices.ContainsFunc(ifaces, func(i iface) bool { return i.Index == cm.IfIndex })
 }
 
 // onLink reports whether a sender is of one of the networks: nobody else is
@@ -160,10 +160,9 @@ func (n *network) onLink(cm *ipv4.ControlMessage, from *net.UDPAddr) bool {
 	ip := from.AddrPort().Addr().Unmap()
 	ifaces, _ := n.interfaces()
 	return slices.ContainsFunc(ifaces, func(i iface) bool {
-		if cm != nil && cm.IfIndex != i.Index {
-			return false
+		if cm != nil && cm.IfIndex == i.Index && i.Flags&net.FlagLoopback != 0 {
+			return true
 		}
-		return cm != nil && i.Flags&net.FlagLoopback != 0 ||
-			slices.ContainsFunc(i.nets, func(p netip.Prefix) bool { return p.Contains(ip) })
+		return slices.ContainsFunc(i.nets, func(p netip.Prefix) bool { return p.Contains(ip) })
 	})
 }

@@ -15,6 +15,9 @@ const (
 	// oneFrame is what Ethernet carries in one piece: messages of several
 	// instances are kept below it, as one lost fragment loses them all.
 	oneFrame = 1500 - overhead
+
+	// maxQuestions of a query are answered. Who means it has a few.
+	maxQuestions = 32
 )
 
 // message is what was heard in one packet.
@@ -39,7 +42,7 @@ func (n names) unpack(packet []byte) (message, error) {
 	}
 	m := message{response: in.Response, id: in.Id}
 	if !in.Response {
-		for _, q := range in.Question {
+		for _, q := range in.Question[:min(len(in.Question), maxQuestions)] {
 			q.Name = strings.ToLower(q.Name)
 			m.questions = append(m.questions, q)
 		}

@@ -149,6 +149,35 @@ func TestOtherPrograms(t *testing.T) {
 	w.receive("the type", about(kind(at)))
 }
 
+// TestManyQuestions are in one packet, all the same: the answer is as long as to
+// one.
+func TestManyQuestions(t *testing.T) {
+	t.Parallel()
+	at := domain()
+	register(t, open(t, at), instance("a"))
+	w := onWire(t, true)
+	query := dns.Msg{MsgHdr: dns.MsgHdr{Id: 1}, Compress: true}
+	for range 2000 {
+		query.Question = append(query.Question, dns.Question{Name: kind(at), Qtype: dns.TypePTR, Qclass: dns.ClassINET})
+	}
+	packet, err := query.Pack()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.send(packet, group)
+	w.ask(kind(at), dns.TypePTR)
+	answers := 0
+	w.receive("both answers", func(m *dns.Msg) bool {
+		if m.Id == 1 {
+			answers += len(m.Answer)
+		}
+		return m.Id == 4711
+	})
+	if answers != 5 { // records
+		t.Errorf("%d records for one instance", answers)
+	}
+}
+
 // TestBrowser asks as who uses multicast DNS all the time does, and is answered
 // by multicast, with the rest of such askers.
 func TestBrowser(t *testing.T) {
