@@ -31,14 +31,17 @@ balancer                ← resolver, grpc, x/mod
 codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc
 pubsub/kafka            ← pubsub, internal/lanes, kafka-go
-pubsub/nats             ← pubsub, internal/lanes, nats.go
+pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go
+pubsub/outbox           ← pubsub, internal/attrs
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
 metrics                 ← resolver, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
+interceptors/lane       ← balancer, pubsub, grpc
 protoc-gen-micro/...    ← proto/micro/v1, grpc
 proto/micro/v1          ← grpc
 dev                     ← resolver, pubsub, grpc, etcd client, etcd server, kfake
 examples/...            ← everything
+internal/attrs          ← pubsub
 internal/lanes          ← nothing
 internal/e2e            ← nothing
 `

@@ -29,6 +29,13 @@ func WithTiers(ctx context.Context, tiers ...Filter) context.Context {
 	return withCall(ctx, func(c *call) { c.tiers = t })
 }
 
+// HasTiers reports whether the calls of ctx have tiers: for interceptors, which
+// should leave to a call what it has said itself.
+func HasTiers(ctx context.Context) bool {
+	c := fromContext(ctx)
+	return c != nil && c.tiers != nil
+}
+
 // tier is a list of filters, comparable as a slice is not. It is a Filter, of
 // what any of them keeps.
 type tier struct {
