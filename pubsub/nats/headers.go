@@ -12,6 +12,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/grpc-micro/micro/internal/attrs"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -71,7 +72,7 @@ func encode(m *pubsub.Message, subject string) *natsgo.Msg {
 		last = a.Key
 	}
 	if all {
-		h[headerAll] = []string{encodeHeader(m.Header)}
+		h[headerAll] = []string{attrs.Encode(m.Header)}
 	}
 	return &natsgo.Msg{Subject: subject, Header: h, Data: m.Value}
 }
@@ -153,7 +154,7 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 	}
 	m.Header = plain
 	if all != "" {
-		if header, ok := decodeHeader(all); ok {
+		if header, ok := attrs.Decode(all); ok {
 			m.Header = header
 		}
 	}
@@ -261,40 +262,4 @@ func unquote(s string) string {
 		b = append(b, s[i])
 	}
 	return string(b)
-}
-
-// encodeHeader keeps everything of a Header: key=value&key=value, in order, as a
-// URL's query is written.
-func encodeHeader(h pubsub.Header) string {
-	var b strings.Builder
-	for i, a := range h {
-		if i > 0 {
-			b.WriteByte('&')
-		}
-		b.WriteString(url.QueryEscape(a.Key))
-		b.WriteByte('=')
-		b.WriteString(url.QueryEscape(string(a.Value)))
-	}
-	return b.String()
-}
-
-// decodeHeader is false for what encodeHeader did not make.
-func decodeHeader(s string) (pubsub.Header, bool) {
-	var h pubsub.Header
-	for pair := range strings.SplitSeq(s, "&") {
-		key, value, ok := strings.Cut(pair, "=")
-		if !ok {
-			return nil, false
-		}
-		key, err := url.QueryUnescape(key)
-		if err != nil || key == "" {
-			return nil, false
-		}
-		value, err = url.QueryUnescape(value)
-		if err != nil {
-			return nil, false
-		}
-		h = append(h, pubsub.Attr{Key: key, Value: []byte(value)})
-	}
-	return h, true
 }
