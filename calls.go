@@ -39,13 +39,6 @@ func (c *calls) counter(method string) *atomic.Int64 {
 	return &c.other
 }
 
-func (c *calls) unary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-	n := c.counter(info.FullMethod)
-	n.Add(1)
-	defer n.Add(-1)
-	return handler(ctx, req)
-}
-
 func (c *calls) stream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	n := c.counter(info.FullMethod)
 	n.Add(1)

@@ -14,12 +14,12 @@ const registryHealth = "micro.registry"
 // registered already.
 func (s *Service) registerInfrastructure() {
 	s.setHealth(grpc_health_v1.HealthCheckResponse_NOT_SERVING)
-	info := s.server.GetServiceInfo()
+	info := s.services.GetServiceInfo()
 	if _, own := info[grpc_health_v1.Health_ServiceDesc.ServiceName]; !own {
-		grpc_health_v1.RegisterHealthServer(s.server, s.health)
+		grpc_health_v1.RegisterHealthServer(&s.services, s.health)
 	}
 	if _, own := info[grpc_reflection_v1.ServerReflection_ServiceDesc.ServiceName]; !own && s.opts.reflection {
-		reflection.Register(s.server)
+		reflection.Register(&s.services)
 	}
 }
 
@@ -28,7 +28,7 @@ func (s *Service) registerInfrastructure() {
 func (s *Service) setHealth(status grpc_health_v1.HealthCheckResponse_ServingStatus) {
 	s.health.SetServingStatus("", status)
 	s.health.SetServingStatus(s.name, status)
-	for name := range s.server.GetServiceInfo() {
+	for name := range s.services.GetServiceInfo() {
 		if !infrastructure(name) {
 			s.health.SetServingStatus(name, status)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,15 +23,17 @@ import (
 //
 // Its methods are safe for concurrent use.
 type Service struct {
-	name    string
-	opts    options
-	server  *grpc.Server
-	health  *health.Server
-	calls   calls
-	once    *once // nil but in a Function
-	ready   chan struct{}
-	started atomic.Bool
-	tasks   tasks
+	name          string
+	opts          options
+	serverOptions []grpc.ServerOption // ours, and then the user's
+	services      services
+	server        *grpc.Server // made by Run
+	health        *health.Server
+	calls         calls
+	once          *once // nil but in a Function
+	ready         chan struct{}
+	started       atomic.Bool
+	tasks         tasks
 
 	mu       sync.Mutex // guards what follows; never held while calling out
 	errs     []error
@@ -48,18 +51,19 @@ func New(name string, opts ...Option) *Service { return newService(name, opts) }
 // newService chains our interceptors, so that they go with any of the user's.
 func newService(name string, opts []Option, own ...grpc.ServerOption) *Service {
 	s := &Service{
-		name:   name,
-		opts:   newOptions(opts),
-		health: health.NewServer(),
-		tasks:  tasks{failed: make(chan error, 1)},
-		ready:  make(chan struct{}),
+		name:     name,
+		opts:     newOptions(opts),
+		services: newServices(),
+		health:   health.NewServer(),
+		tasks:    tasks{failed: make(chan error, 1)},
+		ready:    make(chan struct{}),
 	}
 	s.calls.stopping = make(chan struct{})
 	own = append(own,
 		grpc.WaitForHandlers(true),
-		grpc.ChainUnaryInterceptor(s.calls.unary),
+		grpc.NumStreamWorkers(streamWorkers),
 		grpc.ChainStreamInterceptor(s.calls.stream))
-	s.server = grpc.NewServer(append(own, s.opts.serverOptions...)...)
+	s.serverOptions = slices.Concat(own, s.opts.serverOptions)
 	return s
 }
 
@@ -67,11 +71,17 @@ func newService(name string, opts []Option, own ...grpc.ServerOption) *Service {
 // mistake (a service registered twice, a handler of the wrong type, a call
 // after Run) is reported by Run where grpc.Server would end the process.
 func (s *Service) RegisterService(desc *grpc.ServiceDesc, impl any) {
-	if err := s.registrable(desc, impl); err != nil {
-		s.reject(err)
-		return
+	err := s.registrable(desc, impl)
+	if err == nil && !s.services.add(desc, impl) {
+		err = s.tooLate(desc)
 	}
-	s.server.RegisterService(desc, impl)
+	if err != nil {
+		s.reject(err)
+	}
+}
+
+func (s *Service) tooLate(desc *grpc.ServiceDesc) error {
+	return fmt.Errorf("micro: service %s: %s was registered after Run: register every grpc service before it", s.name, desc.ServiceName)
 }
 
 func (s *Service) registrable(desc *grpc.ServiceDesc, impl any) error {
@@ -79,9 +89,9 @@ func (s *Service) registrable(desc *grpc.ServiceDesc, impl any) error {
 	case desc == nil:
 		return fmt.Errorf("micro: service %s: RegisterService with a nil ServiceDesc: pass the generated one", s.name)
 	case s.started.Load():
-		return fmt.Errorf("micro: service %s: %s was registered after Run: register every grpc service before it", s.name, desc.ServiceName)
+		return s.tooLate(desc)
 	}
-	if _, twice := s.server.GetServiceInfo()[desc.ServiceName]; twice {
+	if _, twice := s.services.GetServiceInfo()[desc.ServiceName]; twice {
 		return fmt.Errorf("micro: service %s: %s was registered twice: use one handler, or a second Service", s.name, desc.ServiceName)
 	}
 	if desc.HandlerType == nil {
@@ -106,7 +116,7 @@ func (s *Service) reject(err error) {
 }
 
 // GetServiceInfo lists the grpc services, as grpc.Server does; reflection asks.
-func (s *Service) GetServiceInfo() map[string]grpc.ServiceInfo { return s.server.GetServiceInfo() }
+func (s *Service) GetServiceInfo() map[string]grpc.ServiceInfo { return s.services.GetServiceInfo() }
 
 // Go runs task beside the server: a subscription, a ticker. It starts when the
 // server serves, or at once when it does already; Run waits for it. The
@@ -151,7 +161,7 @@ func (s *Service) instances(addrs []string) []*resolver.Instance {
 		ID: s.opts.id, Service: s.name, Version: s.opts.version, Zone: s.opts.zone,
 		Addrs: addrs, Weight: s.opts.weight, Labels: s.opts.labels,
 	}}
-	for name := range s.server.GetServiceInfo() {
+	for name := range s.services.GetServiceInfo() {
 		if name != s.name && !infrastructure(name) {
 			inst := insts[0].Clone()
 			inst.Service = name

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/grpc-micro/micro/resolver"
@@ -108,10 +109,12 @@ func registryServers(r resolver.Registrar) []string {
 	return nil
 }
 
-// serve completes the grpc server and serves.
+// serve makes the grpc server and serves.
 func (s *Service) serve(lis net.Listener, served chan<- error) {
 	s.registerInfrastructure()
-	s.calls.serve(s.server.GetServiceInfo())
+	s.calls.serve(s.services.GetServiceInfo())
+	s.server = grpc.NewServer(s.serverOptions...)
+	s.services.take(s.server, &s.calls)
 	go func() { served <- s.server.Serve(lis) }()
 }
 
