@@ -1,5 +1,5 @@
 // Micro is this framework, found through etcd. Its modes: bare, with the chain
-// of interceptors, tuned.
+// of interceptors, and with that and micro.TuneRuntime.
 package main
 
 import (
@@ -34,6 +34,9 @@ func modeOf(name string) (mode, error) {
 		return mode{}, nil
 	case "chain":
 		return mode{interceptors.Server(), interceptors.Client()}, nil
+	case "tuned":
+		micro.TuneRuntime()
+		return modeOf("chain")
 	}
 	return mode{}, fmt.Errorf("there is no mode %q", name)
 }

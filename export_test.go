@@ -1,0 +1,4 @@
+package micro
+
+// PlanTuning is TuneRuntime without the deeds.
+var PlanTuning = plan
