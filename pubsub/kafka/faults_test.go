@@ -84,7 +84,7 @@ func TestMemberDies(t *testing.T) {
 	t.Parallel()
 	const half = 1000
 	k := startKafka(t)
-	b := newBroker(t, k.Addrs(), kafka.WithSessionTimeout(time.Second))
+	b := newBroker(t, k.Addrs(), kafka.WithSessionTimeout(3*time.Second))
 	l := newLedger()
 	victim := joined(t, b, "t", "g", l.handle)
 	if err := b.Publish(t.Context(), numbered("t", 0, half, 100)...); err != nil {

@@ -18,10 +18,12 @@ import (
 const maxMetadata = 3000
 
 // generation reads the partitions that we got in one generation of the group.
-// It returns only when ctx ends, which is when the group rebalances and when the
-// subscription ends: kafka-go would leave the generation otherwise. The group
-// waits for it.
+// It returns when ctx ends, which is when the group rebalances and when the
+// subscription ends; and when the topic has new partitions, which has kafka-go
+// ask for a rebalance. The group waits for it.
 func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	readers := s.assigned(ctx, gen)
 	if readers == nil {
 		<-ctx.Done()
@@ -31,6 +33,9 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 
 	var fetching sync.WaitGroup
 	fetching.Go(func() { s.ready(ctx) })
+	if n := s.spread.Swap(0); n > 0 {
+		fetching.Go(func() { s.watch(ctx, int(n), cancel) })
+	}
 	for _, r := range readers {
 		fetching.Go(func() { r.run(ctx) })
 	}

@@ -61,9 +61,9 @@ func startKafka(t testing.TB, opts ...dev.Option) *dev.Kafka {
 }
 
 // addPartitions gives a topic n partitions.
-func addPartitions(t testing.TB, k *dev.Kafka, topic string, n int32) {
+func addPartitions(t testing.TB, addrs []string, topic string, n int32) {
 	t.Helper()
-	c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: &kafkago.Transport{}}
+	c := &kafkago.Client{Addr: kafkago.TCP(addrs...), Transport: &kafkago.Transport{}}
 	defer c.Transport.(*kafkago.Transport).CloseIdleConnections()
 	r, err := c.CreatePartitions(t.Context(), &kafkago.CreatePartitionsRequest{Topics: []kafkago.TopicPartitionsConfig{{Name: topic, Count: n}}})
 	if err == nil {

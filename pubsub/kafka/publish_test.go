@@ -620,7 +620,7 @@ func TestPublishUsesNewPartitions(t *testing.T) {
 	if err := b.Publish(t.Context(), message("t", "", "v")); err != nil {
 		t.Fatal(err)
 	}
-	addPartitions(t, k, "t", 2)
+	addPartitions(t, k.Addrs(), "t", 2)
 	until(t, func() bool {
 		if err := b.Publish(t.Context(), message("t", "", "v")); err != nil {
 			t.Fatal(err)

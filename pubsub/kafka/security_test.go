@@ -27,14 +27,16 @@ import (
 
 const password = "s3cret,=ü"
 
-// roundTrip publishes and handles one message.
+// roundTrip publishes and handles one message, of a topic and a group that are
+// no other test's.
 func roundTrip(t *testing.T, b pubsub.Broker) {
 	t.Helper()
-	if err := b.Publish(t.Context(), message("t", "k", "1")); err != nil {
+	topic := strings.ReplaceAll(t.Name(), "/", ".")
+	if err := b.Publish(t.Context(), message(topic, "k", "1")); err != nil {
 		t.Fatal(err)
 	}
 	l := newLedger()
-	m := joined(t, b, "t", "g", l.handle)
+	m := joined(t, b, topic, topic, l.handle)
 	l.await(t, 1)
 	m.leave()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -87,6 +88,8 @@ type subscription struct {
 	metadata int  // bytes of a commit's metadata; a generation's alone
 	started  bool // where the group begins is committed; a generation's alone
 
+	spread atomic.Int64 // partitions that we have spread over the group's members; 0: somebody else did
+
 	mu      sync.Mutex // guards failure
 	failure error      // what ended the subscription
 }
@@ -151,13 +154,12 @@ func (s *subscription) group(ctx context.Context) error {
 			TLS:           s.b.tls,
 			SASLMechanism: s.b.sasl,
 		},
-		HeartbeatInterval:      min(500*time.Millisecond, s.b.session/5),
-		SessionTimeout:         s.b.session,
-		RebalanceTimeout:       min(s.sub.DrainTimeout, maxDrain) + rebalanceMargin,
-		JoinGroupBackoff:       200 * time.Millisecond,
-		WatchPartitionChanges:  true,
-		PartitionWatchInterval: s.b.growPause,
-		Timeout:                dialTimeout,
+		HeartbeatInterval: min(500*time.Millisecond, s.b.session/5),
+		SessionTimeout:    s.b.session,
+		RebalanceTimeout:  min(s.sub.DrainTimeout, maxDrain) + rebalanceMargin,
+		JoinGroupBackoff:  200 * time.Millisecond,
+		GroupBalancers:    s.balancers(),
+		Timeout:           dialTimeout,
 	})
 	if err != nil {
 		return fmt.Errorf("kafka: subscribe %s: %w", s.sub.Topic, err)

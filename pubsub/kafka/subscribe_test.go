@@ -248,24 +248,27 @@ func TestNewPartitionsAreRead(t *testing.T) {
 		group string
 		start pubsub.Start
 	}{{"g", pubsub.First}, {"g", pubsub.Last}, {"", pubsub.Last}} {
-		k := startKafka(t)
-		b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1), kafka.WithGrowPause(20*time.Millisecond))
-		l := newLedger()
-		m := joined(t, b, "t", tt.group, l.handle, pubsub.WithStart(tt.start))
-		addPartitions(t, k, "t", 3)
-		c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: &kafkago.Transport{MetadataTTL: 10 * time.Millisecond}}
-		for p := range 3 {
-			until(t, func() bool {
-				r, err := c.Produce(t.Context(), &kafkago.ProduceRequest{
-					Topic: "t", Partition: p, RequiredAcks: kafkago.RequireAll,
-					Records: kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes([]byte(fmt.Sprint(p)))}),
+		t.Run(fmt.Sprint(tt.group, tt.start), func(t *testing.T) {
+			t.Parallel()
+			addrs, topic := cluster(t)
+			b := newBroker(t, addrs, kafka.WithAutoCreate(1, 1), kafka.WithGrowPause(20*time.Millisecond))
+			l := newLedger()
+			m := joined(t, b, topic, tt.group, l.handle, pubsub.WithStart(tt.start))
+			addPartitions(t, addrs, topic, 3)
+			c := &kafkago.Client{Addr: kafkago.TCP(addrs...), Transport: &kafkago.Transport{MetadataTTL: 10 * time.Millisecond}}
+			for p := range 3 {
+				until(t, func() bool {
+					r, err := c.Produce(t.Context(), &kafkago.ProduceRequest{
+						Topic: topic, Partition: p, RequiredAcks: kafkago.RequireAll,
+						Records: kafkago.NewRecordReader(kafkago.Record{Value: kafkago.NewBytes([]byte(fmt.Sprint(p)))}),
+					})
+					return err == nil && r.Error == nil
 				})
-				return err == nil && r.Error == nil
-			})
-		}
-		c.Transport.(*kafkago.Transport).CloseIdleConnections()
-		l.await(t, 3)
-		m.leave()
+			}
+			c.Transport.(*kafkago.Transport).CloseIdleConnections()
+			l.await(t, 3)
+			m.leave()
+		})
 	}
 }
 
