@@ -2,6 +2,7 @@ package etcd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -59,8 +60,10 @@ func (v *view) replaced(f *found) error {
 // one key, not the list: the identity of the cluster, and a revision that went
 // back, tell most of the stores that were replaced; where a restored one has
 // already passed the old revision, the number of keys tells, or the revision at
-// which a key of the view was written.
-func (v *view) check(ctx context.Context) (again time.Duration, err error) {
+// which a key of the view was written. After an outage it is an error, too, that
+// there were changes: they would come one after the other, the end of every lease
+// before the new registrations.
+func (v *view) check(ctx context.Context, outage bool) (again time.Duration, err error) {
 	ctx, cancel := context.WithTimeout(ctx, v.r.timeout)
 	defer cancel()
 	probe := ""
@@ -86,11 +89,30 @@ func (v *view) check(ctx context.Context) (again time.Duration, err error) {
 		v.doubt, v.doubts = nil, 0
 		return jittered(v.r.compare), nil
 	}
+	if outage {
+		return 0, errors.New("the connection to etcd was lost, and there were changes meanwhile")
+	}
 	v.doubt = f
 	if v.doubts++; v.doubts < maxDoubts {
 		return doubtEvery, nil
 	}
 	return 0, v.replaced(f)
+}
+
+// survived decides on an outage, if there was one since back was next, and returns
+// what the next one closes. One may have lasted much longer than the connection was
+// known to be lost: a network that loses every packet breaks none for a while.
+func (v *view) survived(ctx context.Context, back <-chan struct{}) (<-chan struct{}, error) {
+	lost, away := v.r.outages.since(back)
+	if !lost {
+		return back, nil
+	}
+	if away >= longOutage {
+		return back, fmt.Errorf("etcd was away for %v", away.Round(time.Millisecond))
+	}
+	back = v.r.outages.next() // the one that was, if it is not yet known to be over
+	_, err := v.check(ctx, true)
+	return back, err
 }
 
 func jittered(d time.Duration) time.Duration {

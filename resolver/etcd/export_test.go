@@ -1,6 +1,7 @@
 package etcd
 
 import (
+	"context"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
@@ -17,6 +18,21 @@ var (
 
 // CompareEvery is what a test of a replaced store cannot wait for.
 func CompareEvery(d time.Duration) Option { return func(r *Registry) { r.compare = d } }
+
+// Misled returns what the checks of a watch come to that believes in a key which
+// is not there, and after how many of them.
+func Misled(ctx context.Context, r *Registry, service string) (checks int, err error) {
+	v := newView(r, service)
+	if err := v.list(ctx); err != nil {
+		return 0, err
+	}
+	v.keys["ghost"] = v.revision
+	for err == nil && ctx.Err() == nil {
+		checks++
+		_, err = v.check(ctx, false)
+	}
+	return checks, err
+}
 
 // Viewer returns what a watch of insts does about one put, and how many
 // instances it then has. The insts must be sorted by ID.

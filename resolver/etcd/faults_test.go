@@ -62,6 +62,19 @@ func TestPartition(t *testing.T) {
 	f.recovered("servers and client cut off until all leases had ended")
 }
 
+// The same, where the network loses every packet and no connection ends: they
+// have to find out by themselves.
+func TestSilentPartition(t *testing.T) {
+	t.Parallel()
+	c := startCluster(t, 1)
+	proxy := newProxy(t, c.endpoints()[0])
+	f := startFleet(t, c.endpoints(), []string{proxy.addr()}, 3)
+	proxy.mute()
+	pass(15 * time.Second)
+	proxy.heal()
+	f.recovered("nothing heard of etcd for 15 s")
+}
+
 // While the client is cut off, a server goes and another comes, and etcd forgets
 // the events of that.
 func TestClientMissesCompactedChanges(t *testing.T) {

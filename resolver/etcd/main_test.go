@@ -83,7 +83,10 @@ func connect(t testing.TB, endpoints []string, opts ...grpc.DialOption) *clientv
 	if endpoints == nil {
 		endpoints = servers
 	}
-	c, err := clientv3.New(clientv3.Config{Endpoints: endpoints, DialTimeout: patience, DialOptions: opts, Logger: zap.NewNop()})
+	c, err := clientv3.New(clientv3.Config{
+		Endpoints: endpoints, DialTimeout: patience, DialOptions: opts, Logger: zap.NewNop(),
+		DialKeepAliveTime: 10 * time.Second, DialKeepAliveTimeout: 3 * time.Second, // as Open has them
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

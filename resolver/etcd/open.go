@@ -23,8 +23,10 @@ import (
 )
 
 const (
-	keepAliveTime    = 10 * time.Second // a peer that is dead without having said so is noticed in this and
-	keepAliveTimeout = 5 * time.Second  // this
+	// A peer that is dead without having said so is noticed in the sum of these,
+	// which is before leases of 15 s end. The first is the least that grpc takes.
+	keepAliveTime    = 10 * time.Second
+	keepAliveTimeout = 3 * time.Second
 
 	// connectDelay is the longest between attempts to connect. grpc's own is two
 	// minutes, for which every service would stay unknown once etcd is back.

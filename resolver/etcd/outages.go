@@ -1,15 +1,15 @@
 package etcd
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"google.golang.org/grpc/connectivity"
 )
 
-// longOutage is how long etcd must have been away for its leases to be in doubt.
-// They are of 15 s as a rule, and of 5 s at least.
+// longOutage is how long etcd must have been away for its leases to be in doubt,
+// even if it has not yet ended them. They are of 15 s as a rule, and of 5 s at
+// least.
 const longOutage = 2 * time.Second
 
 // outages follows the connection to etcd, because a watch of etcd's client says
@@ -78,23 +78,19 @@ func (o *outages) next() <-chan struct{} {
 	return o.back
 }
 
-// long returns an error if etcd was away for long since back was next. A watch
-// looks before it believes an event: those that were missed may be here before the
-// connection is known to be.
-func (o *outages) long(back <-chan struct{}) error {
+// since reports whether the connection was lost since back was next, and for how
+// long. Events may be here before the connection is known to be back: those do not
+// come over one that is lost, so it must be.
+func (o *outages) since(back <-chan struct{}) (lost bool, away time.Duration) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	var away time.Duration
 	select {
 	case <-back:
-		away = o.away
+		return true, o.away
 	default:
-		if !o.lost.IsZero() {
-			away = time.Since(o.lost)
-		}
 	}
-	if away < longOutage {
-		return nil
+	if o.lost.IsZero() {
+		return false, 0
 	}
-	return fmt.Errorf("etcd was away for %v", away.Round(time.Millisecond))
+	return true, time.Since(o.lost)
 }

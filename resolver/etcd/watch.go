@@ -36,8 +36,8 @@ func (r *Registry) Watch(ctx context.Context, service string) iter.Seq2[[]*resol
 // without an error from etcd's client, which resumes a watch by itself: the store
 // may have been replaced, and etcd may have been away for so long that leases
 // ended for no other reason. The first is looked for now and then, and whenever
-// etcd is back; the second ends the watch, so that whoever ranges again knows of
-// an outage.
+// etcd is back; the second ends the watch before it yields what was lost, so that
+// whoever ranges again knows of an outage.
 func (r *Registry) watch(ctx context.Context, service string, yield func([]*resolver.Instance, error) bool) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -64,16 +64,14 @@ func (r *Registry) watch(ctx context.Context, service string, yield func([]*reso
 				continue
 			}
 			quiet = false
-			if err = r.outages.long(back); err == nil {
+			if back, err = v.survived(ctx, back); err == nil {
 				changed, err = v.take(res, ok, events)
 			}
 		case <-back:
-			err = r.outages.long(back)
-			back = r.outages.next()
-			check.Reset(0)
+			back, err = v.survived(ctx, back)
 		case <-check.C:
 			var again time.Duration
-			again, err = v.check(ctx)
+			again, err = v.check(ctx, false)
 			check.Reset(again)
 		}
 		if err != nil {

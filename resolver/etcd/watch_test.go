@@ -57,24 +57,50 @@ func TestCompaction(t *testing.T) {
 		t.Fatal(err)
 	}
 	proxy.heal()
-	w.fails("compacted")
+	w.fails("etcd: watch svc") // etcd says so, or it is found out before
 	r.watch().wait("a, b")
 }
 
-// A watch that was cut off, and has missed nothing that etcd no longer has, goes
-// on without an error.
+// A watch that was cut off for a moment, in which nothing happened, goes on.
 func TestWatchResumes(t *testing.T) {
 	t.Parallel()
 	direct := open(t)
 	direct.register(instance("a"))
 	proxy := newProxy(t, servers[0])
-	w := openOn(t, connect(t, []string{proxy.addr()}), direct.prefix).watch()
+	r := openOn(t, connect(t, []string{proxy.addr()}), direct.prefix)
+	w := r.watch()
 	w.wait("a")
 	proxy.cut()
-	direct.register(instance("b"))
-	direct.delete("svc/a")
 	proxy.heal()
-	w.wait("b")
+	if _, err := r.Services(deadline(t)); err != nil { // the connection is back
+		t.Fatal(err)
+	}
+	direct.register(instance("b"))
+	w.wait("a, b")
+}
+
+// If there were changes meanwhile, it ends, and the next one lists them at once.
+func TestWatchMissesChanges(t *testing.T) {
+	t.Parallel()
+	direct := open(t)
+	reg := direct.register(instance("a"))
+	proxy := newProxy(t, servers[0])
+	r := openOn(t, connect(t, []string{proxy.addr()}), direct.prefix)
+	w := r.watch()
+	w.wait("a")
+	proxy.cut()
+	if err := reg.Deregister(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	direct.register(instance("a"))
+	proxy.heal()
+	w.fails("lost, and there were changes")
+	r.watch().wait("a")
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.yields != 2 || len(w.last) != 1 {
+		t.Errorf("%d yields, the last snapshot is %v: want that of a, and the error", w.yields, w.last)
+	}
 }
 
 // etcd is cut off and comes back as another one, whose revisions begin anew: a
@@ -123,7 +149,7 @@ func TestWipedStore(t *testing.T) {
 				t.Error("the cluster has another name")
 			}
 			proxy.heal()
-			w.fails("the store was replaced")
+			w.fails("etcd: watch svc")
 			r.watch().wait("b")
 		})
 	}
@@ -136,6 +162,18 @@ func get(t testing.TB, client *clientv3.Client, key string) *clientv3.GetRespons
 		t.Fatal(err)
 	}
 	return res
+}
+
+// A watch that believes in what is not there finds out, also without an outage.
+func TestChecksFindADifference(t *testing.T) {
+	t.Parallel()
+	r := open(t)
+	r.put("svc/a", `{"Addr":"10.0.0.1:80"}`)
+	checks, err := etcd.Misled(deadline(t), r.Registry, "svc")
+	mention(t, "check", err, "the store was replaced", "it has 1 keys, and here are 2")
+	if checks != 5 {
+		t.Errorf("after %d checks", checks)
+	}
 }
 
 // While keys change all the time, the checks of a watch find no fault with it.
