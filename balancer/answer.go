@@ -32,7 +32,7 @@ type answer struct {
 
 	once   sync.Once // for work, which sets:
 	worked atomic.Bool
-	quick  atomic.Bool // there is a pick, and nothing else to do
+	slow   atomic.Uint32 // 0: there is a pick, and nothing else to do
 	usable []*Endpoint
 	pick   Picker
 	err    error     // of every call, if nothing is usable
@@ -49,6 +49,7 @@ func newAnswer(p *picker, q question) *answer {
 
 func (a *answer) init(p *picker) {
 	a.picker = p
+	a.slow.Store(1)
 	filters, tiers := []Filter{p.config.filter}, p.config.tiers
 	if a.method != nil {
 		filters = append(filters, a.method.filter)
@@ -70,7 +71,9 @@ func (a *answer) init(p *picker) {
 func (a *answer) prepare() {
 	a.once.Do(func() {
 		a.work()
-		a.quick.Store(a.pick != nil && a.picker.track == 0 && a.picker.config.slowStart == nil)
+		if a.pick != nil && a.picker.track == 0 && a.picker.config.slowStart == nil {
+			a.slow.Store(0)
+		}
 		a.worked.Store(true)
 	})
 }

@@ -22,20 +22,20 @@ func BenchmarkBeside(b *testing.B) {
 	for _, n := range []int{3, 100} {
 		for _, group := range [][]besideCase{
 			{
-				{"grpc_round_robin", "round_robin", plain},
-				{"round_robin", balancer.RoundRobin, plain},
-				{"random", balancer.Random, plain},
-				{"weighted", balancer.Weighted, plain},
+				{"grpc_round_robin", "round_robin", plain, n},
+				{"round_robin", balancer.RoundRobin, plain, n},
+				{"random", balancer.Random, plain, n},
+				{"weighted", balancer.Weighted, plain, n},
 			},
 			{
-				{"grpc_least_request", "least_request_experimental", plain},
-				{"least_request", balancer.LeastRequest, plain},
-				{"p2c", balancer.P2C, plain},
-				{"hash", balancer.Hash, plain},
+				{"grpc_least_request", "least_request_experimental", plain, n},
+				{"least_request", balancer.LeastRequest, plain, n},
+				{"p2c", balancer.P2C, plain, n},
+				{"hash", balancer.Hash, plain, n},
 			},
 		} {
 			for _, workers := range []int{1, runtime.GOMAXPROCS(0)} {
-				besideGroup(b, fmt.Sprintf("%d_instances_%d_goroutines/", n, workers), group, n, workers)
+				besideGroup(b, fmt.Sprintf("%d_instances_%d_goroutines/", n, workers), group, workers)
 			}
 		}
 	}
@@ -50,29 +50,45 @@ func BenchmarkSaying(b *testing.B) {
 	for _, policy := range []string{balancer.RoundRobin, balancer.P2C} {
 		for _, n := range []int{3, 100, 10_000} {
 			besideGroup(b, fmt.Sprintf("%s_%d/", policy, n), []besideCase{
-				{"plain", policy, plain},
-				{"filtered", policy, balancer.WithFilter(plain, v2)},
-				{"tiered", policy, balancer.WithTiers(plain, balancer.Zone("x"), v2, balancer.And())},
-				{"both", policy, balancer.WithTiers(balancer.WithFilter(plain, v2), balancer.Zone("x"), balancer.And())},
-				{"stream", policy, balancer.WithStream(plain)},
-			}, n, 1)
+				{"plain", policy, plain, n},
+				{"filtered", policy, balancer.WithFilter(plain, v2), n},
+				{"tiered", policy, balancer.WithTiers(plain, balancer.Zone("x"), v2, balancer.And()), n},
+				{"both", policy, balancer.WithTiers(balancer.WithFilter(plain, v2), balancer.Zone("x"), balancer.And()), n},
+				{"stream", policy, balancer.WithStream(plain), n},
+			}, 1)
 		}
+	}
+}
+
+// BenchmarkFlat measures each policy at 3, 100 and 10,000 instances in turns.
+func BenchmarkFlat(b *testing.B) {
+	for _, policy := range policies {
+		var cases []besideCase
+		for _, n := range []int{3, 100, 10_000} {
+			cases = append(cases, besideCase{fmt.Sprintf("%s_%d", policy, n), policy, context.Background(), n})
+		}
+		besideGroup(b, "", cases, 1)
 	}
 }
 
 type besideCase struct {
 	name, policy string
 	ctx          context.Context
+	n            int // instances
 }
 
-func besideGroup(b *testing.B, prefix string, cases []besideCase, n, workers int) {
+func besideGroup(b *testing.B, prefix string, cases []besideCase, workers int) {
 	const batch, rounds = 5000, 41
 	times := make([][]float64, len(cases))
 	pickers := make([]grpcbalancer.Picker, len(cases))
 	for i, c := range cases {
-		cc, lb, update := bringUp(b, c.policy, `{}`, fleet(n))
+		if same := slices.IndexFunc(cases[:i], func(o besideCase) bool { return o.policy == c.policy && o.n == c.n }); same >= 0 {
+			pickers[i] = pickers[same] // another would cost the first its place in the caches
+			continue
+		}
+		cc, lb, update := bringUp(b, c.policy, `{}`, fleet(c.n))
 		defer lb.Close()
-		update(fleet(n)) // publishes what is up
+		update(fleet(c.n)) // publishes what is up
 		pickers[i], _ = cc.latest()
 	}
 	for round := range rounds {

@@ -20,12 +20,16 @@ type connection struct {
 
 // childState is the last thing that an endpoint's pick_firsts said.
 type childState struct {
+	sub    grpcbalancer.SubConn // that picker always picks; nil if not connected, or if there are several
 	state  connectivity.State
 	picker grpcbalancer.Picker
-	sub    grpcbalancer.SubConn // that picker always picks; nil if not connected, or if there are several
+	more   *inTurn // nil: there is one connection
+}
 
-	subs []grpcbalancer.SubConn // if there are several
-	next atomic.Uint32          // of these
+// inTurn are the connections of an endpoint that are up.
+type inTurn struct {
+	subs []grpcbalancer.SubConn
+	next atomic.Uint32
 }
 
 // unconnected is the state of an endpoint that has not begun to connect.
@@ -45,10 +49,10 @@ func newChildState(s grpcbalancer.State) *childState {
 
 // pick returns the connection for a call, or nil.
 func (c *childState) pick() grpcbalancer.SubConn {
-	if len(c.subs) == 0 {
+	if c.more == nil || len(c.more.subs) == 0 {
 		return c.sub
 	}
-	return c.subs[c.next.Add(1)%uint32(len(c.subs))]
+	return c.more.subs[c.more.next.Add(1)%uint32(len(c.more.subs))]
 }
 
 // together is the state of an endpoint with several connections: that of the
@@ -65,7 +69,7 @@ func (e *Endpoint) together() *childState {
 			subs = append(subs, s.sub)
 		}
 	}
-	return &childState{state: best.state, picker: best.picker, subs: subs}
+	return &childState{state: best.state, picker: best.picker, more: &inTurn{subs: subs}}
 }
 
 var quality = [connectivity.Shutdown + 1]int{connectivity.Idle: 1, connectivity.Connecting: 2, connectivity.Ready: 3}

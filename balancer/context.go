@@ -34,10 +34,10 @@ var theCallKey = new(callKey)
 
 // used is set once any With… function was called: until then no pick has to
 // look into its context, which may be deep.
-var used atomic.Bool
+var used atomic.Uint32
 
 func fromContext(ctx context.Context) *call {
-	if !used.Load() {
+	if used.Load() == 0 {
 		return nil
 	}
 	c, _ := ctx.Value(theCallKey).(*call)
@@ -45,8 +45,8 @@ func fromContext(ctx context.Context) *call {
 }
 
 func withCall(ctx context.Context, change func(*call)) context.Context {
-	if !used.Load() {
-		used.Store(true)
+	if used.Load() == 0 {
+		used.Store(1)
 	}
 	next := &call{}
 	if c := fromContext(ctx); c != nil {

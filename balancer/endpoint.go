@@ -19,6 +19,9 @@ import (
 // Endpoint is an instance as a policy sees it: what the registry says of it, and
 // what was learnt by calling it. It lives as long as the instance has the same
 // addresses in the same channel, through every update of either.
+//
+// What a pick needs is in the first of its cache lines, and the last field makes
+// them whole: among 10,000 endpoints each line costs more than the rest of a pick.
 type Endpoint struct {
 	set      *endpointSet
 	instance atomic.Pointer[resolver.Instance]
@@ -53,6 +56,8 @@ type Endpoint struct {
 	addresses   []grpcresolver.Address // written by UpdateClientConnState only
 	connections []connection           // as many as the config said when it came
 	closed      bool
+
+	_ [56]byte
 }
 
 func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -238,7 +239,7 @@ func BenchmarkBringUp(b *testing.B) {
 	for _, test := range []struct {
 		policy string
 		n      int
-	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 2000}, {"round_robin", 2000}, {balancer.RoundRobin, 10_000}} {
+	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 2000}, {"round_robin", 2000}, {balancer.RoundRobin, 10_000}, {"round_robin", 10_000}} {
 		b.Run(fmt.Sprintf("%s/%d", test.policy, test.n), func(b *testing.B) {
 			b.ReportAllocs()
 			insts := fleet(test.n)
@@ -250,22 +251,28 @@ func BenchmarkBringUp(b *testing.B) {
 	}
 }
 
-// BenchmarkChange is one instance of many that begins or ends to drain.
+// BenchmarkChange is one instance of many that begins or ends to drain. The
+// resolver keeps the endpoints of the others, as package resolver's does.
 func BenchmarkChange(b *testing.B) {
 	for _, test := range []struct {
 		policy string
 		n      int
-	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 10_000}} {
+	}{{balancer.RoundRobin, 1000}, {"round_robin", 1000}, {balancer.RoundRobin, 10_000}, {"round_robin", 10_000}} {
 		b.Run(fmt.Sprintf("%s/%d", test.policy, test.n), func(b *testing.B) {
 			insts := fleet(test.n)
-			_, lb, update := bringUp(b, test.policy, `{}`, insts)
+			_, lb, _ := bringUp(b, test.policy, `{}`, insts)
 			defer lb.Close()
+			endpoints := state(insts).Endpoints
+			at := test.n / 2
 			b.ReportAllocs()
 			for b.Loop() {
-				inst := insts[test.n/2].Clone()
-				inst.Draining = !inst.Draining
-				insts[test.n/2] = inst
-				update(insts)
+				insts[at] = insts[at].Clone()
+				insts[at].Draining = !insts[at].Draining
+				endpoints = slices.Clone(endpoints)
+				endpoints[at] = resolver.EndpointOf(insts[at])
+				if err := lb.UpdateClientConnState(grpcbalancer.ClientConnState{ResolverState: grpcresolver.State{Endpoints: endpoints}}); err != nil {
+					b.Fatal(err)
+				}
 			}
 		})
 	}

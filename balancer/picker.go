@@ -30,25 +30,36 @@ type picker struct {
 	answers atomic.Pointer[[]*answer]
 }
 
-// Pick implements grpc's Picker. What most calls need stands here, in one
-// function; the rest in pick.
+// Pick implements grpc's Picker. It has only what a call needs that says nothing,
+// and no more code than that: it is compared with a round robin of 6 ns.
 func (p *picker) Pick(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
+	if used.Load()|p.whole.slow.Load() != 0 {
+		return p.pickSaid(info)
+	}
+	e := p.whole.pick(info)
+	if child := e.child.Load(); child.sub != nil {
+		return grpcbalancer.PickResult{SubConn: child.sub}, nil
+	}
+	return e.send(p, nil)
+}
+
+// pickSaid picks for a call that may say something in its context.
+func (p *picker) pickSaid(info grpcbalancer.PickInfo) (grpcbalancer.PickResult, error) {
 	a := &p.whole
-	if used.Load() {
-		if c, ok := info.Ctx.Value(theCallKey).(*call); ok {
-			if a = c.answer.Load(); a == nil || a.picker != p || !a.quick.Load() || c.avoid != nil || c.probe != nil {
-				return p.pick(info, c)
-			}
+	var c *call
+	if used.Load() != 0 {
+		if c, _ = info.Ctx.Value(theCallKey).(*call); c != nil {
+			a = c.answer.Load()
 		}
 	}
-	if !a.quick.Load() {
-		return p.pick(info, nil)
+	if a == nil || a.picker != p || a.slow.Load() != 0 || c != nil && (c.avoid != nil || c.probe != nil) {
+		return p.pick(info, c)
 	}
 	e := a.pick(info)
 	if child := e.child.Load(); child.sub != nil {
 		return grpcbalancer.PickResult{SubConn: child.sub}, nil
 	}
-	return e.send(p, nil)
+	return e.send(p, c)
 }
 
 // pick picks for a call that says c, or nothing.
