@@ -1,3 +1,5 @@
+//go:build unix
+
 package kafka_test
 
 import (
@@ -6,21 +8,51 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 
-	"github.com/grpc-micro/micro/dev"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
 
+// benchBroker starts a broker that is a process of its own, as brokers are, so
+// that the figures are the client's.
+func benchBroker(b *testing.B) []string {
+	b.Helper()
+	addr := closedPort(b)
+	start(b, "broker", childAddrs+"="+addr)
+	return []string{addr}
+}
+
+// rates reports messages a second, and the CPU time that the client needs for
+// one, which does not depend on what else the machine does.
+func rates(b *testing.B, messages int) (stop func()) {
+	b.Helper()
+	before := cpuTime(b)
+	return func() {
+		b.Helper()
+		b.ReportMetric(float64(messages)/b.Elapsed().Seconds()/1e3, "kmsg/s")
+		b.ReportMetric(float64(cpuTime(b)-before)/float64(messages), "cpu-ns/msg")
+	}
+}
+
+func cpuTime(b *testing.B) int64 {
+	b.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		b.Fatal(err)
+	}
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
 // BenchmarkPublish publishes from 256 goroutines, each waiting for its message,
 // beside kafka-go's Writer with the settings that are best for that.
 func BenchmarkPublish(b *testing.B) {
-	const goroutines, partitions = 256, 8
-	k := startKafka(b)
+	const goroutines = 256
+	addrs := benchBroker(b)
 	payload := make([]byte, 100)
 	keys := make([][]byte, 1000)
 	for i := range keys {
@@ -31,6 +63,7 @@ func BenchmarkPublish(b *testing.B) {
 		b.SetParallelism(goroutines / max(1, runtime.GOMAXPROCS(0)))
 		b.ReportAllocs()
 		b.ResetTimer()
+		defer rates(b, b.N)()
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				if err := publish(keys[int(next.Add(1))%len(keys)]); err != nil {
@@ -39,21 +72,17 @@ func BenchmarkPublish(b *testing.B) {
 				}
 			}
 		})
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
 	}
 	b.Run("micro", func(b *testing.B) {
-		broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(partitions, 1))
+		broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
 		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 		defer cancel()
 		run(b, func(key []byte) error {
 			return broker.Publish(ctx, &pubsub.Message{Topic: "micro", Key: key, Value: payload, Type: "bench.v1.Event", Source: "bench", ContentType: "application/protobuf"})
 		})
 	})
-	if err := k.Cluster().CreateTopic("writer", partitions, nil); err != nil {
-		b.Fatal(err)
-	}
 	b.Run("writer", func(b *testing.B) {
-		w := &kafkago.Writer{Addr: kafkago.TCP(k.Addrs()...), Topic: "writer", BatchTimeout: time.Millisecond, RequiredAcks: kafkago.RequireAll, Balancer: kafkago.Murmur2Balancer{}, Transport: &kafkago.Transport{}}
+		w := &kafkago.Writer{Addr: kafkago.TCP(addrs...), Topic: "writer", BatchTimeout: time.Millisecond, RequiredAcks: kafkago.RequireAll, Balancer: kafkago.Murmur2Balancer{}, Transport: &kafkago.Transport{}, AllowAutoTopicCreation: true}
 		defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
 		defer w.Close()
 		run(b, func(key []byte) error {
@@ -64,8 +93,8 @@ func BenchmarkPublish(b *testing.B) {
 
 // BenchmarkPublishBatch publishes 500 messages a call, from one goroutine.
 func BenchmarkPublishBatch(b *testing.B) {
-	k := startKafka(b)
-	broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(8, 1))
+	addrs := benchBroker(b)
+	broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
 	msgs := numbered("t", 0, 500, 100)
 	b.ReportAllocs()
 	for b.Loop() {
@@ -79,9 +108,8 @@ func BenchmarkPublishBatch(b *testing.B) {
 // BenchmarkSubscribe handles what is in the log, with a handler that does
 // nothing, beside a bare loop over kafka-go's Client.Fetch.
 func BenchmarkSubscribe(b *testing.B) {
-	const partitions = 8
-	k := startKafka(b)
-	broker := newBroker(b, k.Addrs(), kafka.WithAutoCreate(partitions, 1))
+	addrs := benchBroker(b)
+	broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
 	filled := 0
 	fill := func(b *testing.B) {
 		for ; filled < b.N; filled += 1000 {
@@ -99,6 +127,7 @@ func BenchmarkSubscribe(b *testing.B) {
 		var handled atomic.Int64
 		b.ReportAllocs()
 		b.ResetTimer()
+		defer rates(b, b.N)()
 		done := make(chan struct{})
 		joined(b, broker, "t", fmt.Sprintf("g-%d-%d", b.N, time.Now().UnixNano()), func(context.Context, *pubsub.Delivery) error {
 			if handled.Add(1) == int64(b.N) {
@@ -107,30 +136,29 @@ func BenchmarkSubscribe(b *testing.B) {
 			return nil
 		})
 		<-done
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
 	})
 	b.Run("fetch", func(b *testing.B) {
 		fill(b)
 		b.ReportAllocs()
 		b.ResetTimer()
-		bareLoop(b, k, partitions)
-		b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e3, "kmsg/s")
+		defer rates(b, b.N)()
+		bareLoop(b, addrs)
 	})
 }
 
 // bareLoop reads b.N messages, headers, keys and values, a goroutine a
 // partition.
-func bareLoop(b *testing.B, k *dev.Kafka, partitions int) {
+func bareLoop(b *testing.B, addrs []string) {
 	b.Helper()
 	transport := &kafkago.Transport{}
 	defer transport.CloseIdleConnections()
-	c := &kafkago.Client{Addr: kafkago.TCP(k.Addrs()...), Transport: transport}
+	c := &kafkago.Client{Addr: kafkago.TCP(addrs...), Transport: transport}
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	var read atomic.Int64
 	var readers sync.WaitGroup
 	defer readers.Wait()
-	for p := range partitions {
+	for p := range benchPartitions {
 		readers.Go(func() {
 			for offset := int64(0); ctx.Err() == nil; {
 				r, err := c.Fetch(ctx, &kafkago.FetchRequest{Topic: "t", Partition: p, Offset: offset, MinBytes: 1, MaxBytes: 1 << 20})
@@ -160,8 +188,8 @@ func bareLoop(b *testing.B, k *dev.Kafka, partitions int) {
 
 // BenchmarkLatency measures a publish call to the handler, one at a time.
 func BenchmarkLatency(b *testing.B) {
-	k := startKafka(b)
-	broker := newBroker(b, k.Addrs())
+	addrs := benchBroker(b)
+	broker := newBroker(b, addrs)
 	came := make(chan struct{})
 	joined(b, broker, "t", "g", func(context.Context, *pubsub.Delivery) error {
 		came <- struct{}{}

@@ -29,13 +29,21 @@ const (
 	childSession = "MICRO_TEST_SESSION"
 )
 
+// benchPartitions is how many partitions a topic of the child broker has that is
+// made by being used.
+const benchPartitions = 8
+
 // child plays a role until its stdin ends, which it does with its parent.
 func child(role string) {
 	ctx := context.Background()
 	addrs := strings.Split(os.Getenv(childAddrs), ",")
 	switch role {
 	case "broker":
-		k, err := dev.StartKafka(ctx, dev.WithDataDir(os.Getenv(childDir)), dev.WithAddress(addrs[0]))
+		opts := []dev.Option{dev.WithAddress(addrs[0]), dev.WithPartitions(benchPartitions)}
+		if dir := os.Getenv(childDir); dir != "" {
+			opts = append(opts, dev.WithDataDir(dir))
+		}
+		k, err := dev.StartKafka(ctx, opts...)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -81,7 +89,7 @@ type process struct {
 
 // start runs a child, and returns when it is ready. The test kills it, if it has
 // not been by then.
-func start(t *testing.T, role string, env ...string) *process {
+func start(t testing.TB, role string, env ...string) *process {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {

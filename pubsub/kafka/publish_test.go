@@ -430,7 +430,7 @@ func TestPublishUnreachable(t *testing.T) {
 }
 
 // closedPort returns an address where nobody listens.
-func closedPort(t *testing.T) string {
+func closedPort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

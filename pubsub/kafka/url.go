@@ -1,17 +1,13 @@
 package kafka
 
 import (
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/dsn"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -22,133 +18,44 @@ func open(u *url.URL) (pubsub.Broker, error) {
 	if strings.Trim(u.Path, "/") != "" {
 		return nil, fmt.Errorf("kafka: path %q: the URL has none", u.Path)
 	}
-	p := parameters{values: u.Query()}
-	opts := p.options()
-	if u.User != nil {
+	p := dsn.NewParams("kafka", u)
+	opts := optionsOf(p)
+	if u.User == nil {
+		p.Needs("sasl", "a user and a password: kafka://user:password@…")
+	} else {
 		password, _ := u.User.Password()
-		mechanism := p.text("sasl")
+		mechanism := p.Text("sasl")
 		if mechanism == "" {
 			return nil, errors.New("kafka: a user without sasl: add sasl=plain, sasl=scram-sha-256 or sasl=scram-sha-512")
 		}
 		opts = append(opts, WithSASL(mechanism, u.User.Username(), password))
 	}
-	if err := p.end(); err != nil {
+	if err := p.End(); err != nil {
 		return nil, err
 	}
 	return New(strings.Split(u.Host, ","), opts...)
 }
 
-// parameters takes the parameters of a URL one by one, and keeps what is wrong.
-type parameters struct {
-	values url.Values
-	known  []string
-	errs   []error
-}
-
-func (p *parameters) options() (opts []Option) {
-	if c := p.tls(); c != nil {
+func optionsOf(p *dsn.Params) (opts []Option) {
+	if c := p.TLS(); c != nil {
 		opts = append(opts, WithTLS(c))
 	}
-	if text := p.text("auto_create"); text != "" {
-		opts = append(opts, WithAutoCreate(p.number("auto_create"), p.number("replication")))
+	if p.Text("auto_create") == "" {
+		p.Needs("replication", "auto_create")
+	} else {
+		partitions, replication := 0, 0
+		p.Number("auto_create", func(n int) { partitions = n })
+		p.Number("replication", func(n int) { replication = n })
+		opts = append(opts, WithAutoCreate(partitions, replication))
 	}
-	if text := p.text("compression"); text != "" {
+	if text := p.Text("compression"); text != "" {
 		opts = append(opts, WithCompression(text))
 	}
-	if text := p.text("client_id"); text != "" {
+	if text := p.Text("client_id"); text != "" {
 		opts = append(opts, WithClientID(text))
 	}
-	for name, option := range map[string]func(time.Duration) Option{
-		"connect_timeout": WithConnectTimeout,
-		"publish_timeout": WithPublishTimeout,
-		"session_timeout": WithSessionTimeout,
-	} {
-		if text := p.text(name); text != "" {
-			d, err := time.ParseDuration(text)
-			if err != nil {
-				p.failf("%s=%s: give a duration, like 10s", name, text)
-			}
-			opts = append(opts, option(d))
-		}
-	}
+	p.Duration("connect_timeout", func(d time.Duration) { opts = append(opts, WithConnectTimeout(d)) })
+	p.Duration("publish_timeout", func(d time.Duration) { opts = append(opts, WithPublishTimeout(d)) })
+	p.Duration("session_timeout", func(d time.Duration) { opts = append(opts, WithSessionTimeout(d)) })
 	return opts
-}
-
-// tls is nil without TLS.
-func (p *parameters) tls() *tls.Config {
-	on := false
-	switch text := p.text("tls"); text {
-	case "true":
-		on = true
-	case "", "false":
-	default:
-		p.failf("tls=%s: give true or false", text)
-	}
-	ca, cert, key := p.text("ca"), p.text("cert"), p.text("key")
-	if !on {
-		if ca != "" || cert != "" || key != "" {
-			p.failf("ca, cert and key need tls=true")
-		}
-		return nil
-	}
-	c := &tls.Config{MinVersion: tls.VersionTLS12}
-	if ca != "" {
-		pem, err := os.ReadFile(ca) //nolint:gosec // the operator names the file
-		c.RootCAs = x509.NewCertPool()
-		if err != nil {
-			p.failf("ca: %w", err)
-		} else if !c.RootCAs.AppendCertsFromPEM(pem) {
-			p.failf("ca=%s: there is no PEM certificate in it", ca)
-		}
-	}
-	if cert != "" || key != "" {
-		pair, err := tls.LoadX509KeyPair(cert, key)
-		if err != nil {
-			p.failf("cert=%s, key=%s: %w", cert, key, err)
-		}
-		c.Certificates = []tls.Certificate{pair}
-	}
-	return c
-}
-
-func (p *parameters) number(name string) int {
-	text := p.text(name)
-	if text == "" {
-		return 0
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		p.failf("%s=%s: give a number", name, text)
-	}
-	return n
-}
-
-func (p *parameters) text(name string) string {
-	p.known = append(p.known, name)
-	return p.values.Get(name)
-}
-
-func (p *parameters) failf(format string, args ...any) {
-	p.errs = append(p.errs, fmt.Errorf("kafka: "+format, args...))
-}
-
-// end reports what was wrong, and what nobody asked for.
-func (p *parameters) end() error {
-	for _, name := range []string{"sasl", "replication"} {
-		if p.values.Has(name) && !slices.Contains(p.known, name) {
-			p.failf("%s needs %s", name, map[string]string{"sasl": "a user and a password: kafka://user:password@…", "replication": "auto_create"}[name])
-		}
-		p.known = append(p.known, name)
-	}
-	slices.Sort(p.known)
-	p.known = slices.Compact(p.known)
-	for name, values := range p.values {
-		switch {
-		case !slices.Contains(p.known, name):
-			p.failf("unknown parameter %q: known are %s", name, strings.Join(p.known, ", "))
-		case len(values) > 1:
-			p.failf("parameter %q is given %d times", name, len(values))
-		}
-	}
-	return errors.Join(p.errs...)
 }
