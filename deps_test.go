@@ -23,15 +23,15 @@ const module = "github.com/grpc-micro/micro"
 const imports = `
 micro                   ← resolver, balancer, pubsub, grpc
 channelz                ← grpc
-resolver                ← grpc
+resolver                ← grpc, internal/dsn
 resolver/etcd           ← resolver, etcd client, grpc
-resolver/mdns           ← resolver, miekg dns, x/net
+resolver/mdns           ← resolver, miekg dns, x/net, internal/dsn
 resolver/resolvertest   ← resolver, go-cmp
 balancer                ← resolver, grpc, x/mod
 codec/...               ← codec, grpc
-pubsub                  ← codec, internal/lanes, grpc
-pubsub/kafka            ← pubsub, internal/lanes, kafka-go
-pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go
+pubsub                  ← codec, internal/lanes, grpc, internal/dsn
+pubsub/kafka            ← pubsub, internal/lanes, kafka-go, internal/dsn
+pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go, internal/dsn
 pubsub/outbox           ← pubsub, internal/attrs
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
 metrics                 ← resolver, prometheus
@@ -44,6 +44,7 @@ examples/...            ← everything
 internal/attrs          ← pubsub
 internal/lanes          ← nothing
 internal/e2e            ← nothing
+internal/dsn            ← nothing
 `
 
 // others has the modules behind the names in the table.

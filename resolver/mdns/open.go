@@ -3,12 +3,12 @@ package mdns
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/dsn"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -35,30 +35,11 @@ func parse(u *url.URL) ([]Option, error) {
 		}
 		opts = append(opts, WithInterfaces(names...))
 	}
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("parameters: %w", err)
+	p := dsn.NewParams("mdns", u)
+	if domain := p.Text("domain"); domain != "" {
+		opts = append(opts, WithDomain(domain))
 	}
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if len(values[name]) > 1 {
-			return nil, fmt.Errorf("parameter %s is there %d times: write it once", name, len(values[name]))
-		}
-		switch value := values[name][0]; name {
-		case "domain":
-			opts = append(opts, WithDomain(value))
-		case "ttl", "query":
-			d, err := time.ParseDuration(value)
-			if err != nil {
-				return nil, fmt.Errorf("parameter %s is %q: write a duration such as 30s", name, value)
-			}
-			if name == "ttl" {
-				opts = append(opts, WithTTL(d))
-				continue
-			}
-			opts = append(opts, WithQueryInterval(d))
-		default:
-			return nil, fmt.Errorf("unknown parameter %q: known are domain, query and ttl", name)
-		}
-	}
-	return opts, nil
+	p.Duration("ttl", func(d time.Duration) { opts = append(opts, WithTTL(d)) })
+	p.Duration("query", func(d time.Duration) { opts = append(opts, WithQueryInterval(d)) })
+	return opts, p.End()
 }

@@ -41,11 +41,11 @@ func TestOpenRefuses(t *testing.T) {
 		"mdns://lo?ttl=2h":              "2h",
 		"mdns://lo?ttl=2s&ttl=3s":       "2 times",
 		"mdns://lo?query=1ms":           "at least 1s",
-		"mdns://lo?domain=":             "local",
+		"mdns://lo?domain=":             "is empty",
 		"mdns://lo?domain=a..b":         "label",
 		"mdns://lo?domain=a_b":          "a_b",
 		"mdns://lo?a=%zz":               "parameters",
-		"mdns://no-such-interface?ttl=": "duration",
+		"mdns://no-such-interface?ttl=": "is empty",
 		"mdns://no-such-interface":      `no network interface "no-such-interface": this machine has `,
 	} {
 		r, err := resolver.Open(url)
