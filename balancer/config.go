@@ -92,7 +92,7 @@ func parseConfigFilter(c *config, raw json.RawMessage) (err error) {
 	return err
 }
 
-// parseLatency takes decay (10 s) and failurePenalty (1 s): see latencyConfig.
+// parseLatency takes decay (5 s) and failurePenalty (1 s): see latencyConfig.
 func parseLatency(c *config, raw json.RawMessage) error {
 	parsed := struct {
 		Decay          duration `json:"decay"`

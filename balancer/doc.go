@@ -61,7 +61,7 @@
 //   - [LeastRequest] {"choiceCount": 2}: the one with the fewest calls in flight
 //     of a few random ones.
 //   - [P2C]: of two random ones the one with the lower latency times calls in
-//     flight. {"latency": {"decay": "10s", "failurePenalty": "1s"}} says how
+//     flight. {"latency": {"decay": "5s", "failurePenalty": "1s"}} says how
 //     long a peak is remembered and what a call counts that failed at once. Say
 //     so of streams ([WithStream]), unless package micro made the client.
 //   - [Hash] {"header": "x-user", "loadFactor": 1.25}: calls with the same key

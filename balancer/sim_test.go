@@ -148,6 +148,21 @@ func TestOneSlowOfTen(t *testing.T) {
 	}
 }
 
+// Ten equal instances, busy to two thirds, have equal shares: whoever is thought
+// quick by chance gets more calls, and is no longer.
+func TestP2CIsEven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulate(t, balancer.P2C, `{}`, fleet(10))
+		o := s.run(t, context.Background(), 80_000, 30*time.Second)
+		for id, n := range o.at {
+			if n < 6400 || n > 9600 {
+				t.Errorf("%s has %d of 80,000 calls, want 8,000, give or take a fifth", id, n)
+			}
+		}
+		t.Logf("p50 %v, p99 %v, %v", o.quantile(0.5), o.quantile(0.99), o.at)
+	})
+}
+
 // When the slow one is as quick as the others again, it has its share again,
 // although nobody tells.
 func TestP2CForgives(t *testing.T) {

@@ -28,7 +28,7 @@ type latencyConfig struct {
 	penalty time.Duration // what a call counts for that failed at once
 }
 
-var defaultLatency = latencyConfig{decay: 10 * time.Second, penalty: time.Second}
+var defaultLatency = latencyConfig{decay: 5 * time.Second, penalty: time.Second}
 
 // epoch is where times are counted from: they are int64, to be atomic.
 var epoch = time.Now()

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,61 +124,6 @@ func TestTwoEntriesForOneServer(t *testing.T) {
 	if a.conns.Load() != 1 {
 		t.Errorf("%d connections, want 1", a.conns.Load())
 	}
-}
-
-// Servers come and go under load, announced as a registry does: drained, then
-// gone, then stopped. No call fails, filtered or not.
-func TestComingAndGoingUnderLoad(t *testing.T) {
-	t.Parallel()
-	live := []*server{newServer(t), newServer(t), newServer(t)}
-	set := func(drain int) (insts []*resolver.Instance) {
-		for n, s := range live {
-			inst := s.instance(s.addr, version("v1"))
-			inst.Draining = n == drain
-			insts = append(insts, inst)
-		}
-		return insts
-	}
-	ch := dial(t, `{"micro_least_request":{}}`, set(-1)...)
-	ch.warm(t, live...)
-	var calls atomic.Int64
-	stop := make(chan struct{})
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		parallel(8, func(n int) {
-			ctx := deadline(t)
-			if n%2 == 0 {
-				ctx = balancer.WithFilter(ctx, balancer.Version("v1"))
-			}
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if err := ch.call(ctx); err != nil {
-					t.Errorf("call: %v", err)
-					return
-				}
-				calls.Add(1)
-			}
-		})
-	}()
-	for range 10 {
-		live = append(live, newServer(t))
-		ch.update(set(-1)...)
-		ch.update(set(0)...)
-		old := live[0]
-		live = live[1:]
-		ch.update(set(-1)...)
-		old.GracefulStop()
-		at := calls.Load()
-		eventually(t, "more calls", func() bool { return calls.Load() > at+50 || t.Failed() })
-	}
-	close(stop)
-	<-done
-	t.Logf("%d calls, none failed", calls.Load())
 }
 
 // The first filtered call after a dial is not held up by the coalescing of
