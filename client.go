@@ -3,6 +3,7 @@ package micro
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -26,7 +27,10 @@ const defaultServiceConfig = `{"loadBalancingConfig":[{"micro_round_robin":{}}],
 // opts come after the defaults, and win. The defaults are micro_round_robin
 // over instances that are healthy (grpc.health.v1; a server without it counts
 // as healthy), no HTTP proxy, and sending again elsewhere, up to five times,
-// what a Function refused before its handler.
+// what a Function refused before its handler. What discovery remembers through
+// outages and restarts is an option of the resolver:
+//
+//	micro.NewClient(name, reg, grpc.WithResolvers(resolver.NewBuilder(reg, resolver.WithSnapshots("/var/cache/greeter"))), …)
 //
 // Transport credentials are required: grpc.WithTransportCredentials, or
 // Insecure for development. TLS checks the server's certificate against the
@@ -40,13 +44,15 @@ func NewClient(name string, d resolver.Discovery, opts ...grpc.DialOption) (*grp
 	if d == nil {
 		return nil, fmt.Errorf("micro: new client of %s: no registry: pass what resolver.Open returns", name)
 	}
-	conn, err := grpc.NewClient(resolver.Scheme+":///"+name, append([]grpc.DialOption{
-		grpc.WithResolvers(resolver.NewBuilder(d)),
+	defaults := []grpc.DialOption{
 		grpc.WithDefaultServiceConfig(defaultServiceConfig),
 		grpc.WithNoProxy(),
 		grpc.WithChainUnaryInterceptor(resendUnary),
 		grpc.WithChainStreamInterceptor(resendStream),
-	}, opts...)...)
+	}
+	// Of the resolvers for a scheme grpc takes the first one, so ours comes last.
+	opts = slices.Concat(defaults, opts, []grpc.DialOption{grpc.WithResolvers(resolver.NewBuilder(d))})
+	conn, err := grpc.NewClient(resolver.Scheme+":///"+name, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("micro: new client of %s: %w", name, explained(err))
 	}

@@ -24,7 +24,7 @@ const imports = `
 micro                   ← resolver, balancer, pubsub, grpc
 channelz                ← grpc
 resolver                ← grpc, internal/dsn
-resolver/etcd           ← resolver, etcd client, grpc
+resolver/etcd           ← resolver, etcd client, grpc, internal/dsn
 resolver/mdns           ← resolver, miekg dns, x/net, internal/dsn
 resolver/resolvertest   ← resolver, go-cmp
 balancer                ← resolver, grpc, x/mod

@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -259,4 +260,20 @@ func TestUpdate(t *testing.T) {
 	if err := newService(reg, &server{id: "d"}).Update(ctx, drain(true)); !errors.Is(err, context.Canceled) {
 		t.Errorf("before Run: %v", err)
 	}
+}
+
+// A user's own resolver for micro:///, with options of its own, takes the place
+// of the default one.
+func TestUsersOwnResolver(t *testing.T) {
+	t.Parallel()
+	reg, dir := memory(t), t.TempDir()
+	run(t, newService(reg, &server{id: "a"}))
+	c := dial(t, "test", reg, grpc.WithResolvers(resolver.NewBuilder(reg, resolver.WithSnapshots(dir))))
+	if _, err := call(deadline(t), c); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "a snapshot", func() bool {
+		files, err := os.ReadDir(dir)
+		return err == nil && len(files) > 0
+	})
 }

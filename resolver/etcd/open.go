@@ -2,15 +2,10 @@ package etcd
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"net/url"
-	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +14,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
 
+	"github.com/grpc-micro/micro/internal/dsn"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -60,12 +56,11 @@ type settings struct {
 	client   clientv3.Config
 	login    *lastAttempt // of client
 	registry []Option
-	tls      map[string]string // what tls=true goes with, by parameter
 }
 
 func parse(u *url.URL) (*settings, error) {
 	login := &lastAttempt{}
-	s := &settings{tls: make(map[string]string), login: login, client: clientv3.Config{
+	s := &settings{login: login, client: clientv3.Config{
 		Context:              login.in(context.Background()),
 		DialTimeout:          defaultTimeout,
 		DialKeepAliveTime:    keepAliveTime,
@@ -93,48 +88,17 @@ func parse(u *url.URL) (*settings, error) {
 			return nil, errors.New("write user:password@, or neither")
 		}
 	}
-	values, err := url.ParseQuery(u.RawQuery)
-	if err != nil {
-		return nil, fmt.Errorf("parameters: %w", err)
+	p := dsn.NewParams("etcd", u)
+	p.Duration("ttl", func(d time.Duration) { s.registry = append(s.registry, WithTTL(d)) })
+	p.Duration("timeout", func(d time.Duration) {
+		s.registry = append(s.registry, WithTimeout(d))
+		s.client.DialTimeout = d
+	})
+	s.client.TLS = p.TLS()
+	if name := p.Text("server-name"); name != "" { // which grpc takes from its authority, and etcd's client from the address
+		s.client.DialOptions = append(s.client.DialOptions, grpc.WithAuthority(name))
 	}
-	secure := false
-	for _, name := range slices.Sorted(maps.Keys(values)) {
-		if len(values[name]) > 1 {
-			return nil, fmt.Errorf("parameter %s is there %d times: write it once", name, len(values[name]))
-		}
-		switch value := values[name][0]; name {
-		case "ttl", "timeout":
-			d, err := time.ParseDuration(value)
-			if err != nil || d <= 0 {
-				return nil, fmt.Errorf("parameter %s is %q: write a duration such as 15s", name, value)
-			}
-			if name == "ttl" {
-				s.registry = append(s.registry, WithTTL(d))
-				continue
-			}
-			s.registry = append(s.registry, WithTimeout(d))
-			s.client.DialTimeout = d
-		case "tls":
-			if value != "true" {
-				return nil, fmt.Errorf("parameter tls is %q: write tls=true, or leave it out", value)
-			}
-			secure = true
-		case "ca", "cert", "key", "server-name":
-			s.tls[name] = value
-		default:
-			return nil, fmt.Errorf("unknown parameter %q: known are ca, cert, key, server-name, timeout, tls and ttl", name)
-		}
-	}
-	switch {
-	case secure:
-		s.client.TLS, err = tlsConfig(s.tls)
-		if name := s.tls["server-name"]; name != "" { // which grpc takes from its authority, and etcd's client from the address
-			s.client.DialOptions = append(s.client.DialOptions, grpc.WithAuthority(name))
-		}
-	case len(s.tls) > 0:
-		err = errors.New("parameters ca, cert, key and server-name go with tls=true")
-	}
-	return s, err
+	return s, p.End()
 }
 
 // hosts takes the list apart that a URL has as one host.
@@ -149,29 +113,4 @@ func hosts(list string) ([]string, error) {
 		}
 	}
 	return endpoints, nil
-}
-
-func tlsConfig(files map[string]string) (*tls.Config, error) {
-	cfg := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: files["server-name"]}
-	if file := files["ca"]; file != "" {
-		pem, err := os.ReadFile(file) //nolint:gosec // whoever writes the URL chooses the file
-		if err != nil {
-			return nil, fmt.Errorf("parameter ca: %w", err)
-		}
-		cfg.RootCAs = x509.NewCertPool()
-		if !cfg.RootCAs.AppendCertsFromPEM(pem) {
-			return nil, fmt.Errorf("parameter ca: there is no certificate in %s", file)
-		}
-	}
-	if (files["cert"] == "") != (files["key"] == "") {
-		return nil, errors.New("parameters cert and key go together")
-	}
-	if files["cert"] != "" {
-		cert, err := tls.LoadX509KeyPair(files["cert"], files["key"])
-		if err != nil {
-			return nil, fmt.Errorf("parameters cert and key: %w", err)
-		}
-		cfg.Certificates = []tls.Certificate{cert}
-	}
-	return cfg, nil
 }

@@ -47,12 +47,12 @@ func TestOpen(t *testing.T) {
 		t.Errorf("lease: %v, %v, want one of 20 s", ttl, err)
 	}
 	for url, want := range map[string]string{
-		"etcd://h1":                       "[h1:2379]",
-		"etcd://h1,h2:1234":               "[h1:2379 h2:1234]",
-		"etcd://[::1]/p":                  "[[::1]:2379]",
-		"etcd://[::1]:1234/p":             "[[::1]:1234]",
-		"etcd://h1?tls=true":              "[h1:2379]",
-		"etcd://h1?tls=true&server-name=": "[h1:2379]",
+		"etcd://h1":                        "[h1:2379]",
+		"etcd://h1,h2:1234":                "[h1:2379 h2:1234]",
+		"etcd://[::1]/p":                   "[[::1]:2379]",
+		"etcd://[::1]:1234/p":              "[[::1]:1234]",
+		"etcd://h1?tls=true":               "[h1:2379]",
+		"etcd://h1?tls=true&server-name=x": "[h1:2379]",
 	} {
 		if got := fmt.Sprint(openURL(t, url).(*etcd.Registry).Endpoints()); got != want {
 			t.Errorf("%s: endpoints %s, want %s", url, got, want)
@@ -71,10 +71,10 @@ func TestOpenRefuses(t *testing.T) {
 		"etcd://h1?ttl=1ms":                "1ms",
 		"etcd://h1?ttl=10s&ttl=20s":        "2 times",
 		"etcd://h1?timeout=-1s":            "timeout",
-		"etcd://h1?tls=maybe":              "tls=true",
+		"etcd://h1?tls=maybe":              "tls=maybe",
 		"etcd://h1?ca=/nowhere":            "tls=true",
 		"etcd://h1?tls=true&ca=/nowhere":   "/nowhere",
-		"etcd://h1?tls=true&ca=open.go":    "no certificate",
+		"etcd://h1?tls=true&ca=open.go":    "no PEM certificate",
 		"etcd://h1?tls=true&cert=/nowhere": "key",
 		"etcd://h1?tls=true&cert=a&key=b":  "cert",
 		"etcd://h1?a=%zz":                  "parameters",
