@@ -71,7 +71,7 @@ func (a *answer) init(p *picker) {
 func (a *answer) prepare() {
 	a.once.Do(func() {
 		a.work()
-		if a.pick != nil && a.picker.track == 0 && a.picker.config.slowStart == nil {
+		if cfg := a.picker.config; a.pick != nil && a.picker.track == 0 && cfg.slowStart == nil && cfg.methods == nil {
 			a.slow.Store(0)
 		}
 		a.worked.Store(true)

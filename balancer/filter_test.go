@@ -152,6 +152,25 @@ func TestAvoid(t *testing.T) {
 	if b.calls.Load() != 20 {
 		t.Errorf("%d of 20 calls went to the one that is not avoided", b.calls.Load())
 	}
+	// In another zone is better than again; another tier is not.
+	zoned := dial(t, `{"micro_round_robin":{"zoneFirst":{"zone":"z"}}}`, a.instance("a", zone("z")), b.instance("b"))
+	if err := balancer.WaitReady(deadline(t), zoned.conn, 2); err != nil {
+		t.Fatal(err)
+	}
+	b.calls.Store(0)
+	for range 5 {
+		if err := zoned.call(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if b.calls.Load() != 5 {
+		t.Errorf("%d of 5 calls went to the other zone, want 5", b.calls.Load())
+	}
+	tiered := balancer.WithTiers(ctx, balancer.Not(balancer.Version("v2")), balancer.Version("v2"))
+	if err := ch.call(balancer.WithAvoid(tiered, "b")); err != nil {
+		t.Error(err)
+	}
+	c.calls.Store(0)
 	if err := ch.call(balancer.WithAvoid(balancer.WithFilter(ctx, balancer.Version("v2")), "c")); err != nil || c.calls.Load() != 1 {
 		t.Errorf("the only match was avoided: %v", err)
 	}

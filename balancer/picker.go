@@ -170,21 +170,39 @@ func (p *picker) lacks(e *Endpoint) bool {
 }
 
 // avoiding returns an endpoint that is not to be avoided, in the place of
-// picked: one that is usable or, by returning nil to wait for it, one that may
-// still become so. If there is none, picked is better than nothing.
+// picked: one of the same tier that is connected, in whatever zone, or, by
+// returning nil to wait for it, one that may still become so. If there is none,
+// picked is better than nothing.
 func (p *picker) avoiding(a *answer, ids []string, picked *Endpoint) *Endpoint {
-	start := anyOf(len(a.usable))
-	for i := range a.usable {
-		e := a.usable[(start+i)%len(a.usable)]
-		if !slices.Contains(ids, e.Instance().ID) {
+	suits := func(e *Endpoint) bool { return !slices.Contains(ids, e.Instance().ID) }
+	if e := anyThat(a.usable, suits); e != nil {
+		return e
+	}
+	a.waits.Store(true) // before the look at the states, as in work
+	tier, waiting := a.tierOf(picked), false
+	e := anyThat(p.endpoints, func(e *Endpoint) bool {
+		if !suits(e) || !e.joined.Load() || e.draining() || e.ejected.Load() || !a.keeps(e) || a.tierOf(e) != tier {
+			return false
+		}
+		waiting = waiting || e.state() != connectivity.Ready && e.state() != connectivity.TransientFailure
+		return e.state() == connectivity.Ready
+	})
+	switch {
+	case e != nil:
+		return e
+	case waiting:
+		return nil
+	}
+	return picked
+}
+
+// anyThat returns an endpoint that suits, or nil.
+func anyThat(endpoints []*Endpoint, suits func(*Endpoint) bool) *Endpoint {
+	start := anyOf(len(endpoints))
+	for i := range endpoints {
+		if e := endpoints[(start+i)%len(endpoints)]; suits(e) {
 			return e
 		}
 	}
-	a.waits.Store(true) // before the look at the states, as in work
-	for _, e := range p.endpoints {
-		if !e.draining() && a.keeps(e) && !slices.Contains(ids, e.Instance().ID) && e.state() != connectivity.TransientFailure {
-			return nil
-		}
-	}
-	return picked
+	return nil
 }

@@ -120,7 +120,11 @@ func (b *endpointSet) joinOnDemand(wanted []*Endpoint) {
 		}
 		return 1
 	})
-	for _, e := range wanted[:min(len(wanted), urgentDials, b.config.subset.Size)] {
+	most := urgentDials
+	if s := b.config.subset; s != nil { // as it was when the picker was published
+		most = min(most, s.Size)
+	}
+	for _, e := range wanted[:min(len(wanted), most)] {
 		if !e.joined.Load() && !e.removed {
 			b.join(e)
 			e.onDemand = true

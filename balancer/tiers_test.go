@@ -123,7 +123,8 @@ func TestMethods(t *testing.T) {
 		{"/b.B/Get", context.Background(), "0123"},
 		{"/b.B/Get", filtered, "02"},
 		{"/a.A/Get", balancer.WithTiers(context.Background(), balancer.Zone("z")), "3"},
-		{"/b.B/Get", filtered, "02"}, // the same context, after other methods
+		{"/a.A/Get", context.Background(), "13"}, // after a method of which nothing is said
+		{"/b.B/Get", filtered, "02"},             // the same context, after other methods
 	} {
 		seen := map[string]bool{}
 		for range 40 {
