@@ -52,6 +52,7 @@ func NewClient(name string, d resolver.Discovery, opts ...grpc.DialOption) (*grp
 	}
 	// Of the resolvers for a scheme grpc takes the first one, so ours comes last.
 	opts = slices.Concat(defaults, opts, []grpc.DialOption{grpc.WithResolvers(resolver.NewBuilder(d))})
+	giveHeadroom()
 	conn, err := grpc.NewClient(resolver.Scheme+":///"+name, opts...)
 	if err != nil {
 		return nil, fmt.Errorf("micro: new client of %s: %w", name, explained(err))

@@ -28,6 +28,13 @@
 // grpc.NewClient, the policies of package balancer with any resolver, the
 // topics of package pubsub in any program.
 //
+// # Memory
+//
+// A process that runs a Service or has a client of NewClient lets 8 MiB be
+// allocated, instead of 4, before it collects garbage: that makes up for what
+// interceptors and deadlines cost, and takes at most 8 MiB. Where GOGC or
+// GOMEMLIMIT is set, it stays out of it. TuneRuntime goes further.
+//
 // # A Function
 //
 // A Function (NewFunction) is a Service that serves one call or one event and

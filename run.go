@@ -111,6 +111,7 @@ func registryServers(r resolver.Registrar) []string {
 
 // serve makes the grpc server and serves.
 func (s *Service) serve(lis net.Listener, served chan<- error) {
+	giveHeadroom()
 	s.registerInfrastructure()
 	s.calls.serve(s.services.GetServiceInfo())
 	s.server = grpc.NewServer(s.serverOptions...)

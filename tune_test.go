@@ -17,51 +17,51 @@ func TestTuningPlan(t *testing.T) {
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
 	for name, test := range map[string]struct {
 		root     fs.FS
-		gogc     bool
+		gogc     uint64
 		limit    int64 // GOMEMLIMIT
 		headroom int64
 		want     int64
 		by       string
 	}{
-		"nothing": {fstest.MapFS{}, false, none, 64 * mib, none, ""},
+		"nothing": {fstest.MapFS{}, 100, none, 64 * mib, none, ""},
 		"no limit, version 2": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("max\n"),
-		}, false, none, 64 * mib, none, ""},
+		}, 100, none, 64 * mib, none, ""},
 		"a pod's": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("1048576000\n"),
-		}, false, none, 64 * mib, 943718400 + 64*mib, "cgroup"},
+		}, 100, none, 64 * mib, 943718400 + 64*mib, "cgroup"},
 		"a small one": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("83886080\n"),
-		}, false, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
+		}, 100, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
 		"that of a parent is less": {fstest.MapFS{
 			"proc/self/cgroup":             file("0::/a/b/c\n"),
 			"sys/fs/cgroup/a/memory.max":   file("83886080\n"),
 			"sys/fs/cgroup/a/b/memory.max": file("1048576000\n"),
-		}, false, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
+		}, 100, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
 		"version 1": {fstest.MapFS{
 			"proc/self/cgroup": file("7:cpu,cpuacct:/x\n5:hugetlb,memory:/docker/1\n0::/y\n"),
 			"sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes": file("83886080\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes":          file("9223372036854771712\n"),
-		}, false, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
+		}, 100, none, 10 * mib, 72*mib + 10*mib, "cgroup"},
 		"GOGC": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("83886080\n"),
-		}, true, none, 0, 72 * mib, "cgroup"},
+		}, 400, none, 0, 72 * mib, "cgroup"},
 		"GOMEMLIMIT": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("1048576000\n"),
-		}, false, 160 * mib, 20 * mib, 160 * mib, "GOMEMLIMIT"},
+		}, 100, 160 * mib, 20 * mib, 160 * mib, "GOMEMLIMIT"},
 		"what is no number": {fstest.MapFS{
 			"proc/self/cgroup":         file("0::/\nrubbish\n"),
 			"sys/fs/cgroup/memory.max": file("much\n"),
-		}, false, none, 64 * mib, none, ""},
+		}, 100, none, 64 * mib, none, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got := micro.PlanTuning(test.root, func(string) (string, bool) { return "", test.gogc }, test.limit)
+			got := micro.PlanTuning(test.root, test.gogc, test.limit)
 			want := micro.Tuning{Headroom: test.headroom, MemoryLimit: test.want, Limited: test.by, Processors: runtime.GOMAXPROCS(0)}
 			if got != want {
 				t.Errorf("%+v, want %+v", got, want)
@@ -70,7 +70,17 @@ func TestTuningPlan(t *testing.T) {
 	}
 }
 
-func TestTuneRuntime(t *testing.T) {
+// Not parallel: it changes the process.
+func TestHeadroom(t *testing.T) {
+	cc, err := micro.NewClient("test", memory(t), micro.Insecure())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer cc.Close()
+	if room := untilCollection(); room < 8<<20 {
+		t.Errorf("the next collection is in %d bytes, want 8 MiB or more", room)
+	}
+
 	tuned := micro.TuneRuntime()
 	t.Log(tuned)
 	if again := micro.TuneRuntime(); again != tuned {
@@ -79,10 +89,14 @@ func TestTuneRuntime(t *testing.T) {
 	if got := debug.SetMemoryLimit(-1); got != tuned.MemoryLimit {
 		t.Errorf("the memory limit is %d, want %d", got, tuned.MemoryLimit)
 	}
+	if room := untilCollection(); room < tuned.Headroom {
+		t.Errorf("the next collection is in %d bytes, want %d or more", room, tuned.Headroom)
+	}
+}
+
+func untilCollection() int64 {
 	runtime.GC()
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
-	if room := int64(m.NextGC - m.HeapAlloc); room < tuned.Headroom {
-		t.Errorf("the next collection is in %d bytes, want %d or more", room, tuned.Headroom)
-	}
+	return int64(m.NextGC - m.HeapAlloc)
 }
