@@ -45,6 +45,7 @@ internal/attrs          ← pubsub
 internal/lanes          ← nothing
 internal/e2e            ← nothing
 internal/dsn            ← nothing
+internal/wait           ← nothing
 `
 
 // others has the modules behind the names in the table.
@@ -74,7 +75,7 @@ var links = []struct {
 	{"github.com/twmb/franz-go", "kafka-go is our client, franz-go comes only with kfake", []string{"dev", "cmd/...", "examples/..."}},
 	{"github.com/nats-io/nats-server/v2", "services must not carry a whole broker", []string{"cmd/...", "examples/..."}},
 	{"google.golang.org/grpc/channelz/service", "linking it makes every resolver update slow, for all of the process", []string{"channelz"}},
-	{"testing", "a service must not get test flags", []string{"resolver/resolvertest", "pubsub/pubsubtest", "interceptors/internal/rpctest"}},
+	{"testing", "a service must not get test flags", []string{"resolver/resolvertest", "pubsub/pubsubtest", "interceptors/internal/rpctest", "internal/wait"}},
 }
 
 // TestImports checks the table. A package that it does not list fails: add its

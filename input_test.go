@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -161,7 +162,7 @@ func TestRegistryAwayAtTheStart(t *testing.T) {
 	reg := &flaky{Memory: memory(t)}
 	reg.away.Store(true)
 	r := start(t, newService(reg, &server{id: "a"}))
-	eventually(t, "an attempt to register", reg.tried.Load)
+	wait.Until(t, "an attempt to register", reg.tried.Load)
 	conn, err := grpc.NewClient(r.Addr().String(), micro.Insecure())
 	if err != nil {
 		t.Fatal(err)

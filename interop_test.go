@@ -15,6 +15,7 @@ import (
 	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/dev"
 	"github.com/grpc-micro/micro/interceptors"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	_ "github.com/grpc-micro/micro/resolver/etcd"
 )
@@ -58,7 +59,7 @@ func TestPlainClientWithEtcdsResolver(t *testing.T) {
 	defer conn.Close()
 	c := testpb.NewTestServiceClient(conn)
 	ctx, answered := deadline(t), map[string]bool{}
-	eventually(t, "both instances to answer", func() bool {
+	wait.Until(t, "both instances to answer", func() bool {
 		id, err := call(ctx, c, grpc.WaitForReady(true))
 		if err != nil {
 			t.Fatal(err)

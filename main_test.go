@@ -195,18 +195,3 @@ func (f *flaky) Register(ctx context.Context, insts ...*resolver.Instance) (reso
 	}
 	return f.Memory.Register(ctx, insts...)
 }
-
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -217,7 +218,7 @@ func TestUpdate(t *testing.T) {
 	c := dial(t, "test", reg)
 	answers := func(want ...string) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("only %v to answer", want), func() bool {
+		wait.Until(t, fmt.Sprintf("only %v to answer", want), func() bool {
 			got := map[string]bool{}
 			for range 10 {
 				id, err := call(deadline(t), c)
@@ -272,7 +273,7 @@ func TestUsersOwnResolver(t *testing.T) {
 	if _, err := call(deadline(t), c); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "a snapshot", func() bool {
+	wait.Until(t, "a snapshot", func() bool {
 		files, err := os.ReadDir(dir)
 		return err == nil && len(files) > 0
 	})

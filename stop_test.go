@@ -14,6 +14,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/resolver"
 )
@@ -237,7 +238,7 @@ func TestRollingRestartFailsNoCall(t *testing.T) {
 			}
 			live[n] = next
 			at := calls.Load()
-			eventually(t, "more calls", func() bool { return calls.Load() >= at+100 || t.Failed() })
+			wait.Until(t, "more calls", func() bool { return calls.Load() >= at+100 || t.Failed() })
 		}
 	}
 	close(stop)

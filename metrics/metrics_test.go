@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -20,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/metrics"
 	"github.com/grpc-micro/micro/resolver"
 )
@@ -70,10 +70,10 @@ func TestRegistration(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- svc.Run(ctx) }()
-	eventually(t, func() bool { return has(c, `micro_registered{id="a",service="registered"} 0`) })
+	wait.Until(t, "it to show", func() bool { return has(c, `micro_registered{id="a",service="registered"} 0`) })
 	reg.is.Store(false)
 	<-svc.Ready()
-	eventually(t, func() bool {
+	wait.Until(t, "it to show", func() bool {
 		return has(c, `micro_registered{id="a",service="registered"} 1`) && has(c, `micro_registrations_total{id="a",service="registered"} 1`)
 	})
 	stop()
@@ -103,7 +103,7 @@ func TestWatch(t *testing.T) {
 		}
 		defer conn.Close()
 		conn.Connect()
-		eventually(t, func() bool {
+		wait.Until(t, "it to show", func() bool {
 			return has(c, `micro_watch_up{service="watched"} 1`) &&
 				has(c, fmt.Sprintf(`micro_watch_instances{service="watched"} %d`, 3*(n+1))) &&
 				has(c, fmt.Sprintf(`micro_watch_clients{service="watched"} %d`, n+1)) &&
@@ -117,18 +117,4 @@ func has(c prometheus.Collector, line string) bool {
 	name, _, _ := strings.Cut(line, "{")
 	data, err := testutil.CollectAndFormat(c, expfmt.TypeTextPlain, name)
 	return err == nil && strings.Contains(string(data), line+"\n")
-}
-
-func eventually(t *testing.T, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	end := time.After(20 * time.Second)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatal("waited in vain")
-		}
-	}
 }

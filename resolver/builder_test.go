@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -101,11 +102,11 @@ func TestInstancesComeAndGo(t *testing.T) {
 		t.Fatalf("%s, %v, want %s", got, err, a)
 	}
 	regB := register(t, m, instance("b", b))
-	eventually(t, "calls to b", func() bool { got, err := call(ctx, conn); return err == nil && got == b })
+	wait.Until(t, "calls to b", func() bool { got, err := call(ctx, conn); return err == nil && got == b })
 	if err := regA.Deregister(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "no call to a", func() bool {
+	wait.Until(t, "no call to a", func() bool {
 		for range 4 {
 			if got, err := call(ctx, conn); err != nil || got == a {
 				return false
@@ -116,7 +117,7 @@ func TestInstancesComeAndGo(t *testing.T) {
 	if err := regB.Deregister(ctx); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "calls to fail at once", func() bool { // in the words of round_robin: "no children to pick from"
+	wait.Until(t, "calls to fail at once", func() bool { // in the words of round_robin: "no children to pick from"
 		_, err := call(ctx, conn)
 		return status.Code(err) == codes.Unavailable
 	})
@@ -145,7 +146,7 @@ func TestPickFirst(t *testing.T) {
 		if err := reg.Deregister(deadline(t)); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "calls to fail with the reason", func() bool {
+		wait.Until(t, "calls to fail with the reason", func() bool {
 			_, err := call(deadline(t), conn)
 			return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "no instances of svc")
 		})
@@ -254,7 +255,7 @@ func TestWatchEndsAfterItsLinger(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = conn.Close()
-	eventually(t, "the watch to end", func() bool { return c.open.Load() == 0 })
+	wait.Until(t, "the watch to end", func() bool { return c.open.Load() == 0 })
 }
 
 func TestOutageKeepsWhatWasKnown(t *testing.T) {
@@ -268,14 +269,14 @@ func TestOutageKeepsWhatWasKnown(t *testing.T) {
 	c.broken.Store(true)
 	b := server(t)
 	register(t, c, instance("b", b)) // wakes the watch, which then fails
-	eventually(t, "another attempt", func() bool { return c.ranges.Load() > 2 })
+	wait.Until(t, "another attempt", func() bool { return c.ranges.Load() > 2 })
 	for range 10 {
 		if _, err := call(deadline(t), conn); err != nil {
 			t.Fatalf("during the outage: %v", err)
 		}
 	}
 	c.broken.Store(false)
-	eventually(t, "b after the outage", func() bool { got, err := call(deadline(t), conn); return err == nil && got == b })
+	wait.Until(t, "b after the outage", func() bool { got, err := call(deadline(t), conn); return err == nil && got == b })
 }
 
 func TestRegistryAwayFromTheStart(t *testing.T) {
@@ -304,7 +305,7 @@ func TestIdleChannelComesBack(t *testing.T) {
 		if _, err := call(deadline(t), conn); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "idleness", func() bool { return conn.GetState() == connectivity.Idle })
+		wait.Until(t, "idleness", func() bool { return conn.GetState() == connectivity.Idle })
 	}
 }
 

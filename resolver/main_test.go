@@ -34,21 +34,6 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
 // fakeConn is a ClientConn that tells how many endpoints each update has.
 type fakeConn struct {
 	grpcresolver.ClientConn

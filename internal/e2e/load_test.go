@@ -14,6 +14,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -125,5 +126,5 @@ func (l *load) call(c testpb.TestServiceClient, stream bool) error {
 func (l *load) more(t *testing.T, n int64) {
 	t.Helper()
 	at := l.calls.Load()
-	eventually(t, "more calls", func() bool { return l.calls.Load() >= at+n })
+	wait.Until(t, "more calls", func() bool { return l.calls.Load() >= at+n })
 }

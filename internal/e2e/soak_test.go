@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -198,7 +199,7 @@ func (s *soak) check() {
 		}
 	}()
 	began := time.Now()
-	eventually(t, "the registry to have "+strings.Join(want, ", ")+", and etcd nothing else", func() bool {
+	wait.Until(t, "the registry to have "+strings.Join(want, ", ")+", and etcd nothing else", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		view = nil

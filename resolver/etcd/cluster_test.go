@@ -17,6 +17,8 @@ import (
 	"go.etcd.io/etcd/client/pkg/v3/transport"
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"go.etcd.io/etcd/server/v3/embed"
+
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 // nodeEnv makes this test binary a node of etcd, which can be killed as a
@@ -172,7 +174,7 @@ func (c *cluster) start(nodes ...int) {
 	}
 	client := c.dial(c.endpoints())
 	defer client.Close()
-	eventually(c.t, "etcd to answer", func() bool {
+	wait.Until(c.t, "etcd to answer", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), patience/10)
 		defer cancel()
 		_, err := client.Get(ctx, "any")
@@ -207,7 +209,7 @@ func (c *cluster) leader() int {
 	c.t.Helper()
 	client, leader := c.dial(c.endpoints()), -1
 	defer client.Close()
-	eventually(c.t, "a leader", func() bool {
+	wait.Until(c.t, "a leader", func() bool {
 		for i, endpoint := range c.endpoints() {
 			if leads(client, endpoint) {
 				leader = i

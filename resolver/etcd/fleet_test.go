@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/peer"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 )
@@ -98,7 +99,7 @@ func connectAs(t testing.TB, endpoints []string) *clientv3.Client {
 func (f *fleet) reaches(servers int) {
 	f.t.Helper()
 	reached := make(map[string]bool)
-	eventually(f.t, "calls to every server", func() bool {
+	wait.Until(f.t, "calls to every server", func() bool {
 		var from peer.Peer
 		_, err := grpc_health_v1.NewHealthClient(f.conn).Check(deadline(f.t), &grpc_health_v1.HealthCheckRequest{}, grpc.WaitForReady(true), grpc.Peer(&from))
 		if err == nil {
@@ -186,7 +187,7 @@ func (f *fleet) call() {
 // registered waits until each server is in etcd, and knows that it is.
 func (f *fleet) registered() {
 	f.t.Helper()
-	eventually(f.t, "every server to be registered", func() bool {
+	wait.Until(f.t, "every server to be registered", func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		res, err := f.direct.client.Get(ctx, "p/svc/", clientv3.WithPrefix())

@@ -19,6 +19,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 )
@@ -187,21 +188,6 @@ func deadline(t testing.TB) context.Context {
 	return ctx
 }
 
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(5 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
-}
-
 func isLost(reg resolver.Registration) bool {
 	select {
 	case <-reg.Lost():
@@ -293,12 +279,12 @@ func (w *watched) wait(want string) {
 			w.t.Logf("the watch has %q", w)
 		}
 	}()
-	eventually(w.t, fmt.Sprintf("%q", want), func() bool { return w.String() == want })
+	wait.Until(w.t, fmt.Sprintf("%q", want), func() bool { return w.String() == want })
 }
 
 func (w *watched) fails(with string) {
 	w.t.Helper()
-	eventually(w.t, fmt.Sprintf("the watch to end with %q", with), func() bool {
+	wait.Until(w.t, fmt.Sprintf("the watch to end with %q", with), func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return w.err != nil && strings.Contains(w.err.Error(), with)

@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 	"google.golang.org/grpc"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 	"github.com/grpc-micro/micro/resolver/resolvertest"
@@ -50,7 +51,7 @@ func TestDeletedKeyComesBack(t *testing.T) {
 	w.wait("a")
 	_, before := r.get("svc/a")
 	r.delete("svc/a")
-	eventually(t, "the key to come back on another lease", func() bool {
+	wait.Until(t, "the key to come back on another lease", func() bool {
 		res, err := r.client.Get(deadline(t), r.prefix+"/svc/a")
 		return err == nil && len(res.Kvs) == 1 && clientv3.LeaseID(res.Kvs[0].GetLease()) != before
 	})
@@ -69,7 +70,7 @@ func TestExpiredLeaseComesBack(t *testing.T) {
 		if !r.Expire("svc", "a") {
 			t.Fatal("a is not there")
 		}
-		eventually(t, "both to come back", func() bool {
+		wait.Until(t, "both to come back", func() bool {
 			res, err := r.client.Get(deadline(t), r.prefix+"/svc/", clientv3.WithPrefix())
 			return err == nil && len(res.Kvs) == 2 && clientv3.LeaseID(res.Kvs[1].GetLease()) != before
 		})
@@ -87,7 +88,7 @@ func TestLostLeaseEnds(t *testing.T) {
 	r.delete("svc/a")
 	<-reg.Lost()
 	mention(t, "Update", reg.Update(deadline(t), instance("a"), instance("b")), "register again")
-	eventually(t, "the lease to end", func() bool {
+	wait.Until(t, "the lease to end", func() bool {
 		ttl, err := r.client.TimeToLive(deadline(t), lease)
 		return err == nil && ttl.TTL < 0
 	})
@@ -183,7 +184,7 @@ func TestStreamsAreShared(t *testing.T) {
 	}
 	for range 10 {
 		w := r.watch()
-		eventually(t, "the first snapshot", func() bool { return w.String() != "" })
+		wait.Until(t, "the first snapshot", func() bool { return w.String() != "" })
 	}
 	r.delete("svc/099")
 	mu.Lock()

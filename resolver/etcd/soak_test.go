@@ -13,6 +13,7 @@ import (
 
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -34,7 +35,7 @@ func TestSoak(t *testing.T) { //nolint:paralleltest // it looks at all watches o
 	for _, id := range slices.Sorted(maps.Keys(s.fleet.servers)) {
 		s.fleet.retire(id)
 	}
-	eventually(t, "etcd to be empty", func() bool { return s.keys() == 0 && s.leases() == 0 })
+	wait.Until(t, "etcd to be empty", func() bool { return s.keys() == 0 && s.leases() == 0 })
 	t.Logf("%d calls through %v", s.fleet.calls.Load(), s.done)
 }
 
@@ -150,7 +151,7 @@ func (s *soak) deleteKey() {
 	id := ids[s.rand.IntN(len(ids))]
 	before := s.fleet.servers[id].announcer.State().Registrations
 	s.fleet.direct.delete("svc/" + id)
-	eventually(s.t, "the key to come back", func() bool { return s.fleet.servers[id].announcer.State().Registrations > before })
+	wait.Until(s.t, "the key to come back", func() bool { return s.fleet.servers[id].announcer.State().Registrations > before })
 }
 
 func (s *soak) comes() {
@@ -167,11 +168,11 @@ func (s *soak) leaves() {
 // check waits until clients and etcd have exactly what lives.
 func (s *soak) check() {
 	want := len(s.fleet.servers)
-	eventually(s.t, "the client to know the servers that live, and no others", func() bool {
+	wait.Until(s.t, "the client to know the servers that live, and no others", func() bool {
 		watches := resolver.Watches()
 		return len(watches) == 1 && watches[0].Watching && watches[0].Held == 0 && watches[0].Instances == want
 	})
-	eventually(s.t, "etcd to have a key and a lease for each server", func() bool { return s.keys() == want && s.leases() == want })
+	wait.Until(s.t, "etcd to have a key and a lease for each server", func() bool { return s.keys() == want && s.leases() == want })
 	s.fleet.reaches(want)
 }
 

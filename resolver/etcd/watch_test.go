@@ -11,6 +11,7 @@ import (
 	clientv3 "go.etcd.io/etcd/client/v3"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 	"github.com/grpc-micro/micro/resolver/resolvertest"
@@ -203,7 +204,7 @@ func TestWatchEndsAfterALongOutage(t *testing.T) {
 	proxy := newProxy(t, servers[0])
 	r := openOn(t, connect(t, []string{proxy.addr()}), prefix())
 	w := r.watch()
-	eventually(t, "the first snapshot", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.yields > 0 })
+	wait.Until(t, "the first snapshot", func() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.yields > 0 })
 	proxy.cut()
 	<-time.After(2500 * time.Millisecond)
 	proxy.heal()
@@ -238,7 +239,7 @@ func TestRestart(t *testing.T) {
 	if err := e.StartNode(deadline(t), 0); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both to be there", func() bool {
+	wait.Until(t, "both to be there", func() bool {
 		res, err := r.client.Get(deadline(t), "p/svc/", clientv3.WithPrefix())
 		return err == nil && len(res.Kvs) == 2
 	})

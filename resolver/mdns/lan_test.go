@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/mdns"
 )
@@ -145,7 +146,7 @@ func TestHostDies(t *testing.T) {
 	w.wait("alive, dead")
 	kill()
 	began := time.Now()
-	eventually(t, "an end of the dead one", func() bool {
+	wait.Until(t, "an end of the dead one", func() bool {
 		got := w.String()
 		if !strings.HasPrefix(got, "alive") {
 			t.Fatalf("the one that lives is gone: %q", got)
@@ -180,7 +181,7 @@ func TestNetworkGoes(t *testing.T) {
 	ours.wait("here, leaving, peer")
 
 	interfaces.Store(&down)
-	eventually(t, "the watch to end", func() bool {
+	wait.Until(t, "the watch to end", func() bool {
 		return strings.Contains(ours.String(), "mdns: watch svc: mdns: no network interface is up")
 	})
 	if got := ours.String(); !strings.HasPrefix(got, "here, leaving, peer") {
@@ -198,7 +199,7 @@ func TestNetworkGoes(t *testing.T) {
 
 	interfaces.Store(&up)
 	theirs.wait("here draining, leaving, peer@v2") // what was to be said is said
-	eventually(t, "the goodbye", func() bool { return gone.Deregister(deadline(t)) == nil })
+	wait.Until(t, "the goodbye", func() bool { return gone.Deregister(deadline(t)) == nil })
 	theirs.wait("here draining, peer@v2")
 	watch(t, r).wait("here draining, peer@v2")
 }
@@ -212,7 +213,7 @@ func TestFlood(t *testing.T) {
 	r.Flood(mdns.MaxHeard)
 	crowd := open(t, at)
 	register(t, crowd, instance("one-too-many"))
-	eventually(t, "the surplus to be counted", func() bool { return r.Unreadable() > 0 })
+	wait.Until(t, "the surplus to be counted", func() bool { return r.Unreadable() > 0 })
 	register(t, r, instance("own")) // has its place
 	w.wait("own")
 }

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/mdns"
 )
@@ -70,21 +71,6 @@ func deadline(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
 }
 
 // mention fails the test unless err has each of the texts.
@@ -170,5 +156,5 @@ func (w *watched) wait(want string) {
 			w.t.Logf("the watch has seen %q", got)
 		}
 	}()
-	eventually(w.t, fmt.Sprintf("%q", want), func() bool { got = w.String(); return got == want })
+	wait.Until(w.t, fmt.Sprintf("%q", want), func() bool { got = w.String(); return got == want })
 }

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc/resolver/manual"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -94,7 +95,7 @@ func TestTargets(t *testing.T) {
 					before[i] = s.calls.Load()
 				}
 				client := testpb.NewTestServiceClient(conn)
-				eventually(t, "a call to each server", func() bool {
+				wait.Until(t, "a call to each server", func() bool {
 					if _, err := client.EmptyCall(deadline(t), new(testpb.Empty), grpc.WaitForReady(true)); err != nil {
 						t.Fatal(err)
 					}

@@ -17,6 +17,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/net/ipv4"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver/mdns"
 )
 
@@ -279,7 +280,7 @@ func TestForeignServer(t *testing.T) {
 	var logged lines
 	r := open(t, at, mdns.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	register(t, open(t, at), instance("a"))
-	eventually(t, "the foreign instance to be skipped", func() bool {
+	wait.Until(t, "the foreign instance to be skipped", func() bool {
 		names, err := r.Services(deadline(t))
 		if got := fmt.Sprint(names); got != "[svc]" {
 			t.Fatalf("Services: %s, %v", got, err)
