@@ -3,6 +3,7 @@ package balancer_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"runtime"
 	"slices"
 	"testing"
@@ -68,6 +69,41 @@ func BenchmarkFlat(b *testing.B) {
 			cases = append(cases, besideCase{fmt.Sprintf("%s_%d", policy, n), policy, context.Background(), n})
 		}
 		besideGroup(b, "", cases, 1)
+	}
+}
+
+// BenchmarkRealConnections is how long 2,000 real connections take to come up,
+// from the dial until the server has seen the last of them.
+func BenchmarkRealConnections(b *testing.B) {
+	const n = 2000
+	s := serve(b, "0.0.0.0:0")
+	_, port, err := net.SplitHostPort(s.addr)
+	if err != nil {
+		b.Fatal(err)
+	}
+	insts := fleet(n)
+	for i, inst := range insts {
+		inst.Addrs = []string{fmt.Sprintf("127.1.%d.%d:%s", i>>8, i&255, port)}
+	}
+	times := map[string][]float64{}
+	policies := []string{balancer.RoundRobin, "round_robin"}
+	for range 5 {
+		for _, policy := range policies {
+			s.conns.Store(0)
+			began := time.Now()
+			ch := dial(b, `{"`+policy+`":{}}`, insts...)
+			ch.conn.Connect()
+			eventually(b, "all connections", func() bool { return s.conns.Load() >= n })
+			times[policy] = append(times[policy], float64(time.Since(began))/float64(time.Millisecond))
+			ch.conn.Close()
+		}
+	}
+	for _, policy := range policies {
+		slices.Sort(times[policy])
+		b.Run(policy, func(b *testing.B) {
+			b.ReportMetric(0, "ns/op")
+			b.ReportMetric(times[policy][2], "ms")
+		})
 	}
 }
 

@@ -123,6 +123,11 @@ func parsePartial(version string) (low string, parts int, err error) {
 	for len(numbers) > 1 && (numbers[len(numbers)-1] == "x" || numbers[len(numbers)-1] == "*") {
 		numbers = numbers[:len(numbers)-1]
 	}
+	for _, n := range numbers {
+		if len(n)-len(strings.TrimLeft(n, "0123456789")) > 18 { // more is no uint64
+			return "", 0, fmt.Errorf("%q has a number of more than 18 digits", version)
+		}
+	}
 	low = "v" + strings.Join(numbers, ".")
 	if !semver.IsValid(low) {
 		return "", 0, fmt.Errorf("%q is no semantic version", version)

@@ -51,7 +51,7 @@ func TestVersionRange(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"": "empty", ">=": "no version after", "1.2.3.4": "1.2.3.4", ">=one": "one", "=>1": `"=>"`, "1 ||": "empty", "1.2 - 2": `"-"`,
+		"": "empty", ">=": "no version after", "1.2.3.4": "1.2.3.4", ">=one": "one", "=>1": `"=>"`, "1 ||": "empty", "1.2 - 2": `"-"`, "^1000000000000000000": "18 digits",
 	} {
 		if _, err := balancer.VersionRange(text); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", text, err, want)
