@@ -18,12 +18,14 @@ import (
 const patience = 30 * time.Second
 
 func TestMain(m *testing.M) {
-	if url := os.Getenv(childRegistry); url != "" {
-		if err := serveAsChild(url); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for name, serve := range map[string]func(url string) error{childRegistry: serveAsChild, childBroker: subscribeAsChild} {
+		if url := os.Getenv(name); url != "" {
+			if err := serve(url); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	// Nodes of etcd leave connections between them open, which end when they were
 	// silent for 5 s.
