@@ -67,7 +67,7 @@ func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
 		e.connections[i].state = &unconnected
 	}
 	e.child.Store(&unconnected)
-	e.done = func(grpcbalancer.DoneInfo) { e.inFlight.Add(-1) }
+	e.done = func(grpcbalancer.DoneInfo) { e.ended() }
 	return e
 }
 

@@ -69,6 +69,15 @@ func (s *server) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty,
 	return &testpb.Empty{}, nil
 }
 
+// HalfDuplexCall lives as long as the client sends.
+func (s *server) HalfDuplexCall(stream grpc.BidiStreamingServer[testpb.StreamingOutputCallRequest, testpb.StreamingOutputCallResponse]) error {
+	for {
+		if _, err := stream.Recv(); err != nil {
+			return nil //nolint:nilerr // the end
+		}
+	}
+}
+
 // used counts the connections that calls came over.
 func (s *server) used() int {
 	n := 0

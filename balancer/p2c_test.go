@@ -3,17 +3,23 @@ package balancer_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"google.golang.org/grpc"
 	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
+	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/resolver"
 )
 
 // watched is a policy that shows what is learnt of its endpoints.
@@ -91,6 +97,44 @@ func TestLatency(t *testing.T) {
 			t.Errorf("after the decay, an update and a call of no time: %v, want half a second", got)
 		}
 	})
+}
+
+// Clients of package micro say of their streams that they are streams.
+func TestStreamsOfMicroAreNoLatency(t *testing.T) {
+	t.Parallel()
+	a := newServer(t)
+	reg := resolver.NewMemory()
+	defer reg.Close()
+	if _, err := reg.Register(deadline(t), a.instance("a")); err != nil {
+		t.Fatal(err)
+	}
+	conn, err := micro.NewClient("svc", reg, micro.Insecure(), grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"micro_p2c_ewma":{}}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	const life = 100 * time.Millisecond
+	began := time.Now()
+	stream, err := testpb.NewTestServiceClient(conn).HalfDuplexCall(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stream to grow old", func() bool { return time.Since(began) > life })
+	if err := stream.CloseSend(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	if got := explain(t, deadline(t), conn).Instances[0]; got.Latency != 0 {
+		t.Errorf("a stream that lived for %v makes a latency of %v", life, got.Latency)
+	}
+	if _, err := testpb.NewTestServiceClient(conn).EmptyCall(deadline(t), &testpb.Empty{}); err != nil {
+		t.Fatal(err)
+	}
+	if got := explain(t, deadline(t), conn).Instances[0]; got.Latency == 0 {
+		t.Error("a call makes no latency")
+	}
 }
 
 // Over real servers: one of three is slow, and hardly called.

@@ -59,16 +59,16 @@ func newFlight() *flight {
 // begin notes that a call goes to the endpoint, and returns its Done.
 func (e *Endpoint) begin(p *picker, c *call) func(grpcbalancer.DoneInfo) {
 	e.inFlight.Add(1)
-	if p.track == trackInFlight {
+	if p.track&trackTotal != 0 {
+		e.set.inFlight.Add(1)
+	}
+	if p.track&^(trackInFlight|trackTotal) == 0 {
 		return e.done
 	}
 	f := newFlight()
 	f.endpoint, f.config, f.track = e, p.config, p.track
 	if c != nil && c.stream { // how long it lives is no latency
 		f.track &^= trackLatency
-	}
-	if f.track&trackTotal != 0 {
-		e.set.inFlight.Add(1)
 	}
 	if f.track&trackPicks != 0 {
 		e.picks.Add(1)
@@ -88,10 +88,7 @@ func (f *flight) land(info grpcbalancer.DoneInfo) {
 	f.endpoint, f.config = nil, nil
 	flights.Put(f)
 
-	e.inFlight.Add(-1)
-	if track&trackTotal != 0 {
-		e.set.inFlight.Add(-1)
-	}
+	e.ended()
 	if unused(info) {
 		return
 	}
@@ -105,6 +102,14 @@ func (f *flight) land(info grpcbalancer.DoneInfo) {
 	}
 	if track&trackOutcome != 0 && cfg.ejection != nil {
 		e.outcome(failed, code, took, cfg.ejection)
+	}
+}
+
+// ended counts a call in flight out again.
+func (e *Endpoint) ended() {
+	e.inFlight.Add(-1)
+	if e.set.builder.track&trackTotal != 0 { // what a builder tracks, all its pickers do
+		e.set.inFlight.Add(-1)
 	}
 }
 
