@@ -18,6 +18,9 @@ func (p publisher) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 	if name == "" {
 		return p.to.Publish(ctx, msgs...)
 	}
+	if err := pubsub.Prepare(msgs); err != nil { // what it fills in is the caller's to see
+		return err
+	}
 	tagged := make([]*pubsub.Message, len(msgs))
 	for i, m := range msgs {
 		tagged[i] = m
@@ -27,11 +30,7 @@ func (p publisher) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 			tagged[i] = &t
 		}
 	}
-	err := p.to.Publish(ctx, tagged...)
-	for i, m := range msgs { // what publishing fills in is the caller's to see
-		m.ID, m.Time = tagged[i].ID, tagged[i].Time
-	}
-	return err
+	return p.to.Publish(ctx, tagged...)
 }
 
 // Middleware puts the handler's context into the lane of the event.
