@@ -8,10 +8,10 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/grpc-micro/micro/dev"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/grpc-micro/micro/bench/peer"
-	"github.com/grpc-micro/micro/dev"
 )
 
 // infra is the process that has etcd and Kafka. Each round has a new one, for

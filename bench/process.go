@@ -61,8 +61,12 @@ func start(ctx context.Context, path string, args ...string) (*process, error) {
 		return nil, err
 	}
 	hello, err := p.read()
+	if err != nil {
+		p.stop()
+		return nil, err
+	}
 	p.addr = hello.Addr
-	return p, err
+	return p, nil
 }
 
 // ask asks and waits for the answer.

@@ -43,19 +43,20 @@ func (r *results) of(row, job string) []sample {
 
 // values is a figure of a row.
 func (r *results) values(row, job string, figure func(sample) float64) spread {
-	var all []float64
-	for _, s := range r.of(row, job) {
-		all = append(all, figure(s))
+	samples := r.of(row, job)
+	all := make([]float64, len(samples))
+	for i, s := range samples {
+		all[i] = figure(s)
 	}
 	return spreadOf(all)
 }
 
 // ratio compares a row with the base, round by round.
 func (r *results) ratio(row, job string, figure func(sample) float64) spread {
-	var ratios []float64
-	theirs := r.of(r.base(job), job)
-	for i, s := range r.of(row, job) {
-		ratios = append(ratios, figure(s)/figure(theirs[i]))
+	ours, theirs := r.of(row, job), r.of(r.base(job), job)
+	ratios := make([]float64, len(ours))
+	for i := range ours {
+		ratios[i] = figure(ours[i]) / figure(theirs[i])
 	}
 	return spreadOf(ratios)
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -42,17 +43,15 @@ func (s sample) perSec() float64 { return float64(s.Calls) / s.Elapsed.Seconds()
 // run measures in rounds: in each, every row starts fresh processes, so that
 // the luck of one process shows as a spread; then, job by job, the rows take
 // turns.
-func (p *plan) run(ctx context.Context) (*results, error) {
-	dir, err := os.MkdirTemp("", "bench-")
-	if err != nil {
+func (p *plan) run(ctx context.Context) (all *results, err error) {
+	if p.dir, err = os.MkdirTemp("", "bench-"); err != nil {
 		return nil, err
 	}
-	defer os.RemoveAll(dir)
-	p.dir = dir
-	if err := build(ctx, dir, p.rows); err != nil {
+	defer func() { err = errors.Join(err, os.RemoveAll(p.dir)) }()
+	if err := build(ctx, p.dir, p.rows); err != nil {
 		return nil, err
 	}
-	var all results
+	all = &results{}
 	for round := range p.rounds {
 		samples, err := p.round(ctx, round)
 		if err != nil {
@@ -61,11 +60,11 @@ func (p *plan) run(ctx context.Context) (*results, error) {
 		all.Samples = append(all.Samples, samples...)
 	}
 	if p.policies {
-		if all.Policies, err = measurePolicies(ctx, dir, p.rounds); err != nil {
+		if all.Policies, err = measurePolicies(ctx, p.dir, p.rounds); err != nil {
 			return nil, err
 		}
 	}
-	return &all, nil
+	return all, nil
 }
 
 func (p *plan) round(ctx context.Context, round int) ([]sample, error) {

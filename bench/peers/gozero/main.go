@@ -51,12 +51,12 @@ func freeAddr(ctx context.Context) (string, error) {
 }
 
 func dial(_ context.Context, c peer.Config) (peer.Client, error) {
-	var conf_ zrpc.RpcClientConf
-	if err := conf.FillDefault(&conf_); err != nil {
+	var config zrpc.RpcClientConf
+	if err := conf.FillDefault(&config); err != nil {
 		return nil, err
 	}
-	conf_.Endpoints = c.Addrs
-	client, err := zrpc.NewClient(conf_)
+	config.Endpoints = c.Addrs
+	client, err := zrpc.NewClient(config)
 	if err != nil {
 		return nil, err
 	}

@@ -3,10 +3,12 @@ package main
 
 import (
 	"context"
+	"errors"
 
-	"github.com/grpc-micro/micro/bench/peer"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
+
+	"github.com/grpc-micro/micro/bench/peer"
 )
 
 func main() { peer.Peer{Publisher: publisher, Consume: consume}.Main() }
@@ -29,9 +31,9 @@ func consume(ctx context.Context, c peer.Config, topic, group string, handle fun
 	if err != nil {
 		return err
 	}
-	defer broker.Close(context.WithoutCancel(ctx))
-	return broker.Subscribe(ctx, topic, group, func(context.Context, *pubsub.Delivery) error {
+	err = broker.Subscribe(ctx, topic, group, func(context.Context, *pubsub.Delivery) error {
 		handle()
 		return nil
 	})
+	return errors.Join(err, broker.Close(context.WithoutCancel(ctx)))
 }

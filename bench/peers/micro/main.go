@@ -6,18 +6,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 
-	"google.golang.org/grpc"
-	pb "google.golang.org/grpc/interop/grpc_testing"
-
 	"github.com/grpc-micro/micro"
-	"github.com/grpc-micro/micro/bench/peer"
 	"github.com/grpc-micro/micro/interceptors"
 	"github.com/grpc-micro/micro/resolver"
 	_ "github.com/grpc-micro/micro/resolver/etcd"
+	"google.golang.org/grpc"
+	pb "google.golang.org/grpc/interop/grpc_testing"
+
+	"github.com/grpc-micro/micro/bench/peer"
 )
 
 func main() { peer.Peer{Serve: serve, Dial: dial}.Main() }
@@ -54,7 +53,7 @@ func serve(ctx context.Context, c peer.Config, echo peer.Echo, ready func(string
 		micro.WithAddress("127.0.0.1:0"),
 		micro.WithRegistry(registry),
 		micro.WithDrainDelay(0),
-		micro.WithLogger(slog.New(slog.NewTextHandler(io.Discard, nil))),
+		micro.WithLogger(slog.New(slog.DiscardHandler)),
 		micro.WithServerOptions(m.server...))
 	pb.RegisterBenchmarkServiceServer(svc, echo)
 	go func() {

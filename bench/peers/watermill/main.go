@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 
 	"github.com/ThreeDotsLabs/watermill"
 	"github.com/ThreeDotsLabs/watermill-kafka/v3/pkg/kafka"
@@ -40,14 +41,13 @@ func consume(ctx context.Context, c peer.Config, topic, group string, handle fun
 	if err != nil {
 		return err
 	}
-	defer s.Close()
 	messages, err := s.Subscribe(ctx, topic)
 	if err != nil {
-		return err
+		return errors.Join(err, s.Close())
 	}
 	for m := range messages {
 		handle()
 		m.Ack()
 	}
-	return nil
+	return s.Close()
 }
