@@ -20,6 +20,12 @@
 //		return sendMail(ctx, m.GetName())
 //	})
 //
+// # Topics
+//
+// What a topic is to be on the broker is a part of its declaration
+// ([WithTopicSpec]); [EnsureTopics] creates it so in development, and in production
+// refuses to start a service on one that is missing or different.
+//
 // # Groups
 //
 // Members of one group share the events; each group gets all of them. A new

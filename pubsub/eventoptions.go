@@ -74,6 +74,7 @@ type topicOptions struct {
 	source    string
 	key       any // a func(*T) string
 	subscribe []SubscribeOption
+	spec      TopicSpec
 }
 
 type topicOption func(*topicOptions)

@@ -44,6 +44,24 @@ func Example() {
 	// ended: <nil>
 }
 
+// A service checks its topics, and those of its dead letters, before it starts.
+func ExampleEnsureTopics() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	broker := pubsub.NewMemory()
+	placed := pubsub.NewTopic[Signup]("orders.placed", pubsub.WithTopicSpec(pubsub.TopicSpec{
+		Partitions: 12, Replication: 3, Config: map[string]string{"retention.ms": "604800000"},
+	}))
+	dead := pubsub.TopicSpec{Name: "orders.placed.billing.dead", Partitions: 1, Replication: 3}
+	fmt.Println(pubsub.EnsureTopics(ctx, broker, placed, dead))
+
+	placed = pubsub.NewTopic[Signup]("orders.placed", pubsub.WithTopicSpec(pubsub.TopicSpec{Partitions: 24}))
+	fmt.Println(pubsub.EnsureTopics(ctx, broker, placed))
+	// Output:
+	// <nil>
+	// pubsub: topic orders.placed has 12 partitions, and 24 are declared: ensure it before it is used
+}
+
 func ExampleTopic_Message() {
 	m, err := signups.Message(&Signup{User: "ada"}, pubsub.WithCodec(codec.JSON), pubsub.WithHeader("tenant", []byte("7")))
 	if err != nil {

@@ -2,6 +2,7 @@ package pubsub
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"sync"
@@ -11,7 +12,8 @@ import (
 // all live in one. It behaves as Kafka does: topics have partitions, a key
 // always goes to the same one, groups have members that share them and are
 // rebalanced, offsets outlive members, and what a member left unfinished is
-// delivered to another. A topic is made by its first use.
+// delivered to another. A topic is made by its first use, or by
+// [EnsureTopics].
 //
 // Messages are kept as they are and not copied, so what a publisher or a
 // handler does to one after the fact, all others see: they are read-only.
@@ -31,7 +33,10 @@ type Memory struct {
 	subs   sync.WaitGroup
 }
 
-var _ Broker = (*Memory)(nil)
+var (
+	_ Broker       = (*Memory)(nil)
+	_ TopicEnsurer = (*Memory)(nil)
+)
 
 // MemoryOption sets something of a Memory.
 type MemoryOption func(*memoryOptions)
@@ -78,10 +83,8 @@ func (b *Memory) Publish(ctx context.Context, msgs ...*Message) error {
 }
 
 func (b *Memory) publish(ctx context.Context, m *Message) error {
-	select {
-	case <-b.done:
+	if b.isClosed() {
 		return ErrClosed
-	default:
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -118,6 +121,21 @@ func (b *Memory) publishFull(ctx context.Context, t *topic, p int, m *Message) e
 	}
 }
 
+// EnsureTopics implements [TopicEnsurer]: a topic that is missing gets the
+// partitions that are declared. Replication and Config mean nothing in memory.
+func (b *Memory) EnsureTopics(_ context.Context, specs ...TopicSpec) error {
+	if b.isClosed() {
+		return ErrClosed
+	}
+	var wrong []error
+	for _, s := range specs {
+		if n := len(b.cluster.ensure(s.Name, s.Partitions).logs); s.Partitions > 0 && n != s.Partitions {
+			wrong = append(wrong, fmt.Errorf("pubsub: topic %s has %d partitions, and %d are declared: ensure it before it is used", s.Name, n, s.Partitions))
+		}
+	}
+	return errors.Join(wrong...)
+}
+
 // Close implements [Broker]: it ends the subscriptions that are left with
 // [ErrClosed], and waits for them until ctx ends.
 func (b *Memory) Close(ctx context.Context) error {
@@ -139,6 +157,15 @@ func (b *Memory) Close(ctx context.Context) error {
 		return nil
 	case <-ctx.Done():
 		return fmt.Errorf("pubsub: close memory broker: its subscriptions have not ended: %w", context.Cause(ctx))
+	}
+}
+
+func (b *Memory) isClosed() bool {
+	select {
+	case <-b.done:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -29,12 +29,22 @@ func (c *cluster) topic(name string) *topic {
 	if t := (*c.topics.Load())[name]; t != nil {
 		return t
 	}
+	return c.ensure(name, 0)
+}
+
+// ensure returns the topic of that name, and makes it if need be, with so many
+// partitions, or as many as all have for 0.
+func (c *cluster) ensure(name string, partitions int) *topic {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if t := (*c.topics.Load())[name]; t != nil {
 		return t
 	}
-	t := newTopic(name, c.opts)
+	o := c.opts
+	if partitions > 0 {
+		o.partitions = partitions
+	}
+	t := newTopic(name, o)
 	topics := maps.Clone(*c.topics.Load())
 	topics[name] = t
 	c.topics.Store(&topics)

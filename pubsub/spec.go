@@ -32,6 +32,7 @@ type spec[T any] struct {
 	source    string
 	key       func(*T) string
 	subscribe []SubscribeOption
+	declared  TopicSpec
 }
 
 func (t Topic[T]) resolve() (*spec[T], error) {
@@ -69,6 +70,15 @@ func (s *spec[T]) resolve() {
 	}
 	if o.codec == nil || contentType(o.codec) == "" {
 		s.err = fmt.Errorf("pubsub: topic %s: a codec with a content type is needed", s.name)
+		return
+	}
+	if o.spec.Name != "" && o.spec.Name != s.name {
+		s.err = fmt.Errorf("pubsub: topic %s: its spec is that of %s: leave the name out", s.name, o.spec.Name)
+		return
+	}
+	s.declared = o.spec
+	s.declared.Name = s.name
+	if s.err = s.declared.check(); s.err != nil {
 		return
 	}
 	s.codec, s.source, s.key, s.subscribe = o.codec, o.source, key, o.subscribe

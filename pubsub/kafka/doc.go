@@ -19,6 +19,12 @@
 //
 // Write a port behind each host, or behind none of them.
 //
+// # Topics
+//
+// [pubsub.EnsureTopics] compares topics with their declarations: partitions,
+// replication factor and topic configs. With auto_create it creates those that are
+// missing; it never changes one.
+//
 // # Publishing
 //
 // A message is published when every replica in sync has it. Each partition has

@@ -27,7 +27,8 @@ func WithSASL(mechanism, user, password string) Option {
 }
 
 // WithAutoCreate creates topics that do not exist, when they are first
-// published to or subscribed. Zero partitions, or a zero replication factor,
+// published to or subscribed, and by [pubsub.EnsureTopics], which gives them what
+// they declare instead. Zero partitions, or a zero replication factor,
 // stands for the broker's default (Kafka 2.4 and later). It is meant for
 // development: in production a mistyped name should be an error. Default: an
 // unknown topic is an error.

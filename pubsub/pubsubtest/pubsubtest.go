@@ -29,6 +29,7 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		{"PublishInvalid", publishInvalid},
 		{"SubscribeInvalid", subscribeInvalid},
 		{"Closed", closed},
+		{"DeclaredTopic", declaredTopic},
 
 		{"KeyOrder", keyOrder},
 		{"KeysAtOnce", keysAtOnce},
