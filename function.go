@@ -21,7 +21,7 @@ import (
 // to five times; other clients need a retry policy in their service config.
 func NewFunction(name string, opts ...Option) *Service {
 	o := &once{taken: make(chan struct{}), finished: make(chan struct{})}
-	s := newService(name, opts, grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
+	s := newService(name, opts, grpc.NumStreamWorkers(0), grpc.ChainUnaryInterceptor(o.unary), grpc.ChainStreamInterceptor(o.stream))
 	o.refusal = refusal(s.name, s.opts.id)
 	s.once = o
 	return s

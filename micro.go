@@ -48,7 +48,8 @@ var _ grpc.ServiceRegistrar = (*Service)(nil)
 // also reports what is wrong with name and opts.
 func New(name string, opts ...Option) *Service { return newService(name, opts) }
 
-// newService chains our interceptors, so that they go with any of the user's.
+// newService chains our interceptors, so that they go with any of the user's. A
+// Function, which has one call, passes that it needs no workers.
 func newService(name string, opts []Option, own ...grpc.ServerOption) *Service {
 	s := &Service{
 		name:     name,
@@ -59,11 +60,8 @@ func newService(name string, opts []Option, own ...grpc.ServerOption) *Service {
 		ready:    make(chan struct{}),
 	}
 	s.calls.stopping = make(chan struct{})
-	own = append(own,
-		grpc.WaitForHandlers(true),
-		grpc.NumStreamWorkers(streamWorkers),
-		grpc.ChainStreamInterceptor(s.calls.stream))
-	s.serverOptions = slices.Concat(own, s.opts.serverOptions)
+	own = append(own, grpc.WaitForHandlers(true), grpc.ChainStreamInterceptor(s.calls.stream))
+	s.serverOptions = slices.Concat([]grpc.ServerOption{grpc.NumStreamWorkers(streamWorkers)}, own, s.opts.serverOptions)
 	return s
 }
 
