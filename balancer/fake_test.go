@@ -172,20 +172,29 @@ func TestTenThousandInstances(t *testing.T) {
 	}
 }
 
+// No pick and no Done allocates, whatever the policy, whatever the connection
+// and the call say.
 func TestPicksDoNotAllocate(t *testing.T) {
+	const everything = `{"filter":{"not":{"zone":"z"}},"tiers":[{"zone":"x"},"any"],"methods":{"svc":{"filter":{"not":{"zone":"y"}}}},
+		"zoneFirst":{"zone":"a"},"ejection":{"latencyFactor":2},"connectionsPerInstance":1,"latency":{}}`
+	plain := context.Background()
 	for _, policy := range policies {
-		for _, n := range []int{3, 10_000} {
-			cc, b, _ := bringUp(t, policy, `{}`, fleet(n))
-			defer b.Close()
-			p, _ := cc.latest()
-			for name, ctx := range map[string]context.Context{
-				"plain":    context.Background(),
-				"hashed":   balancer.WithHashKey(context.Background(), "key"),
-				"filtered": balancer.WithFilter(context.Background(), balancer.And(balancer.Version("v2"), balancer.Not(balancer.Zone("x")))),
-			} {
-				info := grpcbalancer.PickInfo{Ctx: ctx}
-				if allocs := testing.AllocsPerRun(1000, func() { pick(t, p, info) }); allocs != 0 {
-					t.Errorf("%s, %d instances, %s: %v allocations a pick", policy, n, name, allocs)
+		for _, config := range []string{`{}`, everything} {
+			for _, n := range []int{3, 10_000} {
+				cc, b, _ := bringUp(t, policy, config, fleet(n))
+				defer b.Close()
+				p, _ := cc.latest()
+				for name, ctx := range map[string]context.Context{
+					"plain":    plain,
+					"hashed":   balancer.WithHashKey(plain, "key"),
+					"stream":   balancer.WithStream(plain),
+					"filtered": balancer.WithFilter(plain, balancer.And(balancer.Version("v2"), balancer.Not(balancer.Zone("x")))),
+					"tiered":   balancer.WithTiers(plain, balancer.Zone("x"), balancer.Version("v2")),
+				} {
+					info := grpcbalancer.PickInfo{Ctx: ctx, FullMethodName: "/svc/Method"}
+					if allocs := testing.AllocsPerRun(1000, func() { pick(t, p, info) }); allocs != 0 {
+						t.Errorf("%s %s, %d instances, %s: %v allocations a pick", policy, config, n, name, allocs)
+					}
 				}
 			}
 		}
@@ -198,12 +207,12 @@ func pick(t testing.TB, p grpcbalancer.Picker, info grpcbalancer.PickInfo) {
 		t.Fatal(err)
 	}
 	if res.Done != nil {
-		res.Done(grpcbalancer.DoneInfo{})
+		res.Done(answered)
 	}
 }
 
 func BenchmarkPick(b *testing.B) {
-	for _, policy := range []string{balancer.RoundRobin, "round_robin", balancer.Random, balancer.LeastRequest, "least_request_experimental"} {
+	for _, policy := range append([]string{"round_robin", "least_request_experimental"}, policies...) {
 		for _, n := range []int{3, 100, 10_000} {
 			if n == 10_000 && policy[:6] != "micro_" {
 				continue // grpc's own take too long to come up

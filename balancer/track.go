@@ -126,6 +126,10 @@ func (c *config) isFailure(code codes.Code, info grpcbalancer.DoneInfo) bool {
 	return c.failures&(1<<code) != 0 && len(info.Trailer.Get("micro-refused")) == 0
 }
 
+// oftenEnough bounds how often an average is written that only falls: 8,192 times
+// in its decay. What was left out in between weighs as much as what comes then.
+const oftenEnough = 13
+
 // observe takes a latency into the average: a moving one that follows peaks at
 // once and forgets them slowly (peak EWMA), because an instance that begins to
 // be slow has to be known before the average has noticed. Two at the same time
@@ -138,11 +142,16 @@ func (e *Endpoint) observe(now, took int64, cfg latencyConfig, failed bool, code
 	case code == codes.Canceled || code == codes.DeadlineExceeded: // it would have taken longer
 		took = max(took, old)
 	}
-	age := max(0, now-e.observed.Swap(now))
-	if old == 0 || took >= old {
+	age := max(0, now-e.observed.Load())
+	if old == 0 || took > old {
+		e.observed.Store(now)
 		e.latency.Store(max(took, 1))
 		return
 	}
+	if age < int64(cfg.decay>>oftenEnough) {
+		return
+	}
+	e.observed.Store(now)
 	share := float64(age) / float64(age+int64(cfg.decay))
 	e.latency.Store(max(old-int64(float64(old-took)*share), 1))
 }
