@@ -79,9 +79,10 @@ type record struct {
 	inARow atomic.Int32 // failures
 
 	// In this interval.
-	good atomic.Int64
-	bad  atomic.Int64
-	took atomic.Int64 // of the good ones, in ns
+	good  atomic.Int64
+	bad   atomic.Int64
+	timed atomic.Int64 // the good ones that are no streams
+	took  atomic.Int64 // of these together, in ns
 }
 
 // outcome notes how a call went. Only errors that are the instance's are
@@ -101,7 +102,10 @@ func (e *Endpoint) outcome(failed bool, code codes.Code, took int64, cfg *ejecti
 			e.record.inARow.Store(0)
 		}
 		e.record.good.Add(1)
-		e.record.took.Add(took)
+		if took > 0 {
+			e.record.timed.Add(1)
+			e.record.took.Add(took)
+		}
 	}
 }
 
@@ -178,6 +182,7 @@ func (b *endpointSet) readmit(when func(*Endpoint) bool) (changed bool) {
 		e.record.inARow.Store(0)
 		e.record.good.Store(0)
 		e.record.bad.Store(0)
+		e.record.timed.Store(0)
 		e.record.took.Store(0)
 		e.startSlowly(b.config)
 		if !e.removed {
@@ -208,12 +213,12 @@ func (b *endpointSet) compare(now time.Time) (changed bool) {
 	}
 	var all []seen
 	for _, e := range b.all {
-		good, bad, took := e.record.good.Swap(0), e.record.bad.Swap(0), e.record.took.Swap(0)
+		good, bad, timed, took := e.record.good.Swap(0), e.record.bad.Swap(0), e.record.timed.Swap(0), e.record.took.Swap(0)
 		if !e.ejected.Load() && e.ejections > 0 {
 			e.ejections-- // an interval without an ejection
 		}
 		if good+bad >= int64(cfg.calls) {
-			all = append(all, seen{e, float64(good) / float64(good+bad), float64(took) / float64(max(1, good))})
+			all = append(all, seen{e, float64(good) / float64(good+bad), float64(took) / float64(max(1, timed))})
 		}
 	}
 	if len(all) < cfg.instances {

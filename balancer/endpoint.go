@@ -57,7 +57,7 @@ type Endpoint struct {
 	connections []connection           // as many as the config said when it came
 	closed      bool
 
-	_ [56]byte
+	_ [48]byte
 }
 
 func newEndpoint(set *endpointSet, addresses []grpcresolver.Address) *Endpoint {
