@@ -32,6 +32,7 @@ codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc, internal/dsn
 pubsub/kafka            ← pubsub, internal/lanes, kafka-go, internal/dsn
 pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go, internal/dsn
+pubsub/inbox            ← pubsub, resolver, internal/lanes, proto/micro/v1, grpc
 pubsub/outbox           ← pubsub, internal/attrs
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
 metrics                 ← resolver, prometheus
@@ -42,6 +43,7 @@ proto/micro/v1          ← grpc
 dev                     ← resolver, pubsub, grpc, etcd client, etcd server, kfake
 examples/...            ← everything
 internal/attrs          ← pubsub
+internal/certs          ← nothing
 internal/lanes          ← nothing
 internal/e2e            ← nothing
 internal/dsn            ← nothing

@@ -16,6 +16,7 @@ import (
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/grpc-micro/micro/internal/certs"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/nats"
 )
@@ -91,15 +92,25 @@ func TestServerAway(t *testing.T) {
 	}
 }
 
-// accounts has a server with a user, or a token, and TLS.
 func TestSecurity(t *testing.T) {
 	t.Parallel()
-	authority := newAuthority(t)
+	authority, err := certs.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := authority.Issue("127.0.0.1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(ca, authority.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	withUser := startServer(t, listen, func(o *server.Options) { o.Username, o.Password = "ann", "s3cret" })
 	withToken := startServer(t, listen, func(o *server.Options) { o.Authorization = "t0ken" })
 	withTLS := startServer(t, listen, func(o *server.Options) {
 		o.TLS, o.TLSTimeout = true, 5
-		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{authority.issue(t, "127.0.0.1")}, MinVersion: tls.VersionTLS12}
+		o.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	})
 	open := func(srv *server.Server, user, query string) pubsub.Broker {
 		b, err := pubsub.Open("nats://" + user + srv.Addr().String() + "?auto_create=2&" + query)
@@ -112,7 +123,7 @@ func TestSecurity(t *testing.T) {
 	for name, b := range map[string]pubsub.Broker{
 		"user":  open(withUser, "ann:s3cret@", ""),
 		"token": open(withToken, "t0ken@", ""),
-		"TLS":   open(withTLS, "", "tls=true&ca="+authority.file),
+		"TLS":   open(withTLS, "", "tls=true&ca="+ca),
 	} {
 		if err := b.Publish(t.Context(), &pubsub.Message{Topic: "t"}); err != nil {
 			t.Errorf("%s: %v", name, err)
