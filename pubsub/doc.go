@@ -48,12 +48,13 @@
 // # Failures
 //
 // An event whose handler fails is tried again after a pause ([WithRetry]); its
-// key waits, and no other. One that will never work ([Permanent]), that does not
-// decode, or that has used up its attempts goes to the dead-letter topic
-// ([WithDeadLetter], [DeadLetterOf]). Without one it ends the subscription with
-// its error: an event is never skipped in silence. A panic is an error as any
-// other ([Recover]). [Redrive] gives dead letters back to their group when what
-// was wrong is mended.
+// key waits, and no other. What takes minutes or hours to come right can wait in
+// topics of its own, out of order ([WithUnorderedRetry]). One that will never work
+// ([Permanent]), that does not decode, or that has used up its attempts goes to
+// the dead-letter topic ([WithDeadLetter], [DeadLetterOf]). Without one it ends
+// the subscription with its error: an event is never skipped in silence. A panic
+// is an error as any other ([Recover]). [Redrive] gives dead letters back to their
+// group when what was wrong is mended.
 //
 // # Middleware
 //

@@ -70,6 +70,7 @@ type Delivery struct {
 	Offset    int64
 	Attempt   int // 1 on the first try
 
-	dead    *burial // not nil once it was given up
-	handled bool    // Dedup has yet to mark it
+	moving  *move    // not nil once it was given up here
+	delayed *delayed // what it was, of a message in a retry topic
+	handled bool     // Dedup has yet to mark it
 }

@@ -111,8 +111,8 @@ func WithLimit(n int) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.limit, o.limited = n, true })
 }
 
-// WithSubscribeLogger sets where failed tries, panics, dead letters and full
-// windows are logged. Default: slog.Default().
+// WithSubscribeLogger sets where failed tries, panics, dead letters and
+// partitions that stand still are logged. Default: slog.Default().
 func WithSubscribeLogger(l *slog.Logger) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.logger = l })
 }
@@ -121,6 +121,8 @@ type subscribeOptions struct {
 	retry       RetryPolicy
 	dead        bool
 	deadTopic   string
+	delays      []time.Duration
+	stage       *stage
 	concurrency int
 	window      int
 	start       Start

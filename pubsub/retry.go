@@ -9,7 +9,9 @@ import (
 // RetryPolicy says how often and after which pauses a message is tried again.
 // It waits in the lane of its key, without a goroutine: later messages of the
 // key wait behind it, others do not. Tries are counted from when this member
-// of the group got the message; a restart or a rebalance begins anew.
+// of the group got the message; a restart or a rebalance begins anew. The pauses
+// are for what passes in seconds: the partition goes on ahead of the message by
+// the window ([WithWindow]), and then waits for it too.
 type RetryPolicy struct {
 	// Attempts is the number of tries, the first one included. 0 means 5 when
 	// there is a dead-letter topic, and no limit when there is none; -1 means

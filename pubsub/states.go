@@ -17,8 +17,9 @@ type SubscriptionState struct {
 	Running     int64 // handlers at work
 	Handled     int64 // messages acknowledged, dead letters among them
 	Retries     int64 // tries that failed, and were or will be followed by another
+	Delayed     int64 // messages put into a retry topic
 	DeadLetters int64 // messages put into the dead-letter topic
-	Undelivered int64 // tries to put one there that failed: alert on it
+	Undelivered int64 // tries to put one there, or into a retry topic, that failed: alert on it
 	Rebalances  int64 // how often its partitions were assigned, the first time included
 
 	// Partitions are those it has now, ascending. Nil: it has none, or the broker
@@ -95,7 +96,7 @@ type counters struct {
 	since               time.Time
 	began               atomic.Int64 // calls of Handle
 	handled, unhandled  atomic.Int64 // and how they ended
-	retries             atomic.Int64
+	retries, delayed    atomic.Int64
 	buried, undelivered atomic.Int64
 	rebalances          atomic.Int64
 	partitions          atomic.Pointer[func() []PartitionState]
@@ -124,6 +125,7 @@ func (s *Subscription) State() SubscriptionState {
 		Running:     c.began.Load() - ended,
 		Handled:     c.handled.Load(),
 		Retries:     c.retries.Load(),
+		Delayed:     c.delayed.Load(),
 		DeadLetters: c.buried.Load(),
 		Undelivered: c.undelivered.Load(),
 		Rebalances:  c.rebalances.Load(),

@@ -36,6 +36,8 @@ type Subscription struct {
 	publisher Publisher
 	handler   Handler
 	retry     RetryPolicy
+	delays    []time.Duration // of retry topics
+	stage     *stage          // not nil: it reads one of them, for another Subscription
 	ready     func()
 	readyOnce sync.Once
 	limit     int // 0: none
@@ -99,6 +101,12 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 			return nil, fmt.Errorf("pubsub: subscribe to %s: it cannot be its own dead-letter topic", topic)
 		}
 	}
+	if o.stage != nil {
+		s.adopt(o.stage)
+	}
+	if err := s.setDelays(o.delays); err != nil {
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -119,7 +127,7 @@ func (s *Subscription) Run(ctx context.Context, fetch func(ctx context.Context) 
 	running.Lock()
 	running.subs[s] = struct{}{}
 	running.Unlock()
-	err := fetch(ctx)
+	err := s.withStages(ctx, fetch)
 	running.Lock()
 	delete(running.subs, s)
 	running.Unlock()
@@ -207,15 +215,21 @@ func (s *Subscription) Abandoned(n int) error {
 		s.Topic, s.Group, n, s.DrainTimeout)
 }
 
-// try runs the handler, or goes on with the dead letter that it ended in.
+// try runs the handler, or goes on with what it ended in.
 func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, error) {
-	if d.dead != nil {
-		return s.bury(ctx, d)
+	if s.stage != nil {
+		var wait time.Duration
+		if d, wait = s.stage.original(d); wait > 0 {
+			return wait, nil
+		}
+	}
+	if d.moving != nil {
+		return s.move(ctx, d)
 	}
 	if cutOff(ctx) {
 		return s.retry.InitialBackoff, nil
 	}
-	if len(d.Header) > 0 && forAnother(d.Message, s.Group) {
+	if len(d.Header) > 0 && forAnother(d.Message, d.Group) {
 		return 0, nil
 	}
 	d.Attempt++
@@ -229,12 +243,12 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 	if cutOff(ctx) { // that is why it failed
 		return s.retry.InitialBackoff, nil
 	}
-	final := isPermanent(err) || s.retry.exhausted(d.Attempt)
+	permanent := isPermanent(err)
 	if p, ok := errors.AsType[*PanicError](err); ok {
 		s.Logger.Error("pubsub: handler panicked", at(d, "panic", p.Value, "stack", string(p.Stack))...)
 	}
 	switch {
-	case !final:
+	case !permanent && s.stage == nil && !s.retry.exhausted(d.Attempt):
 		pause := s.retry.backoff(d.Attempt)
 		s.count.retries.Add(1)
 		s.Logger.Warn("pubsub: message failed, will be tried again", at(d, "after", pause, "error", err)...)
@@ -243,37 +257,54 @@ func (s *Subscription) try(ctx context.Context, d *Delivery) (time.Duration, err
 		return 0, fmt.Errorf("pubsub: subscription %s/%s ends: message %s at %d/%d failed at attempt %d, and there is no dead-letter topic (WithDeadLetter): %w",
 			s.Topic, s.Group, d.ID, d.Partition, d.Offset, d.Attempt, err)
 	}
-	d.dead = &burial{cause: err}
-	return s.bury(ctx, d)
+	d.moving = &move{cause: err}
+	if !permanent {
+		d.moving.topic, d.moving.delay = s.next()
+	}
+	return s.move(ctx, d)
 }
 
 // cutOff reports that the drain deadline is over.
 func cutOff(ctx context.Context) bool { return ctx.Err() != nil }
 
-// burial is a message on its way to the dead-letter topic.
-type burial struct {
+// move is a message on its way to a retry topic, or to that of dead letters.
+type move struct {
+	topic string // "": dead letters
+	delay time.Duration
 	cause error
 	tries int
 }
 
-// deadTimeout bounds one try to publish a dead letter.
+// deadTimeout bounds one try to publish a message elsewhere.
 const deadTimeout = 10 * time.Second
 
-// bury publishes d as a dead letter. Until that has succeeded the message is
-// not finished, so that it is in one topic or the other.
-func (s *Subscription) bury(ctx context.Context, d *Delivery) (time.Duration, error) {
+// move publishes d elsewhere. Until that has succeeded the message is not
+// finished, so that it is in one topic or the other.
+func (s *Subscription) move(ctx context.Context, d *Delivery) (time.Duration, error) {
 	ctx, cancel := context.WithTimeout(ctx, deadTimeout)
 	defer cancel()
-	d.dead.tries++
-	if err := s.publisher.Publish(ctx, deadLetter(s.DeadLetters, d, d.dead.cause)); err != nil {
-		pause := s.retry.backoff(d.dead.tries)
+	to := d.moving
+	to.tries++
+	var m *Message
+	if to.topic == "" {
+		m = deadLetter(s.DeadLetters, d, to.cause)
+	} else {
+		m = retryLater(to.topic, d, time.Now().Add(to.delay), to.cause)
+	}
+	if err := s.publisher.Publish(ctx, m); err != nil {
+		pause := s.retry.backoff(to.tries)
 		s.count.undelivered.Add(1)
-		s.Logger.Error("pubsub: dead letter not published, will be tried again",
-			at(d, "dead_letter_topic", s.DeadLetters, "after", pause, "cause", d.dead.cause, "error", err)...)
+		s.Logger.Error("pubsub: failed message not published to the other topic, will be tried again",
+			at(d, "to", m.Topic, "after", pause, "cause", to.cause, "error", err)...)
 		return pause, nil
 	}
-	s.count.buried.Add(1)
-	s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", s.DeadLetters, "cause", d.dead.cause)...)
+	if to.topic == "" {
+		s.count.buried.Add(1)
+		s.Logger.Error("pubsub: message is now a dead letter", at(d, "dead_letter_topic", m.Topic, "cause", to.cause)...)
+	} else {
+		s.count.delayed.Add(1)
+		s.Logger.Warn("pubsub: message failed, will be tried again out of order", at(d, "to", m.Topic, "after", to.delay, "error", to.cause)...)
+	}
 	return 0, nil
 }
 

@@ -67,8 +67,8 @@
 //
 // When the cluster is away the subscription waits for it, however long, and
 // logs when it goes and when it comes back. Only a server that was never
-// reached, a topic or a dead-letter topic that does not exist, or a group that
-// may not be joined is an error of Subscribe.
+// reached, a topic that does not exist, that of dead letters or of retries among
+// them, or a group that may not be joined is an error of Subscribe.
 //
 // Do not consume topics that are written to in transactions: kafka-go does not
 // leave out what was aborted.

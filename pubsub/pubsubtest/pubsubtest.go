@@ -53,6 +53,8 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		{"BroadcastDeadLetter", broadcastDeadLetter},
 		{"Goexit", goexit},
 		{"Redrive", redrive},
+		{"UnorderedRetry", unorderedRetry},
+		{"UnorderedRetryOutlastsMember", unorderedRetryOutlastsMember},
 
 		{"Limit", limit},
 		{"Drain", drain},
