@@ -181,6 +181,9 @@ func TestPicksDoNotAllocate(t *testing.T) {
 	for _, policy := range policies {
 		for _, config := range []string{`{}`, everything} {
 			for _, n := range []int{3, 10_000} {
+				if config == everything {
+					n = min(n, 100) // what 10,000 differ in has been seen without
+				}
 				cc, b, _ := bringUp(t, policy, config, fleet(n))
 				defer b.Close()
 				p, _ := cc.latest()
