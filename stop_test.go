@@ -129,10 +129,15 @@ func TestStuckHandlersAreBoundedAndNamed(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "1 of /"+testService+"/UnaryCall") {
 		t.Errorf("Run returned %v, want the stuck method named", err)
 	}
-	close(release)
-	if err := <-called; err == nil {
-		t.Error("the cut call did not fail")
+	select {
+	case err := <-called:
+		if err == nil {
+			t.Error("the cut call did not fail")
+		}
+	case <-deadline(t).Done():
+		t.Error("the call was not cut")
 	}
+	close(release)
 }
 
 func TestStreamsThatDoNotStopAreEnded(t *testing.T) {
