@@ -96,6 +96,7 @@ func (m *member) run(ctx context.Context, b *Broker, addr string) (err error) {
 	announcer.SetLogger(m.sub.Logger)
 	announcer.OnChange(func(registered bool, _ error) {
 		if registered {
+			m.sub.Rebalanced(m.state)
 			m.sub.Ready()
 		}
 	})
@@ -134,6 +135,12 @@ func (m *member) run(ctx context.Context, b *Broker, addr string) (err error) {
 		announceErr = fmt.Errorf("inbox: subscribe %s: %w", m.sub.Topic, announceErr)
 	}
 	return cmp.Or(err, abandoned, announceErr)
+}
+
+// state has what the member has in hand: what waits for it is with the publishers.
+func (m *member) state() []pubsub.PartitionState {
+	s := m.queue.State()
+	return []pubsub.PartitionState{{Next: s.Next, Fetched: s.End, End: s.End, Pending: s.Pending, Standing: s.Standing, Blocked: s.Blocked}}
 }
 
 // deliver returns nil when e is handled.

@@ -14,8 +14,16 @@ import (
 	"github.com/grpc-micro/micro/pubsub"
 )
 
-// requestTimeout bounds one request to JetStream.
-const requestTimeout = 5 * time.Second
+const (
+	// requestTimeout bounds one request to JetStream. Each is tried again; one
+	// that was on its way when the connection broke has no answer, and this is
+	// how long it is waited for.
+	requestTimeout = 2 * time.Second
+
+	// ackTimeout is after how long a message is sent again that was not
+	// acknowledged.
+	ackTimeout = 5 * time.Second
+)
 
 var _ pubsub.Broker = (*Broker)(nil)
 

@@ -100,7 +100,7 @@ func (c *connection) dial() {
 		var js jetstream.JetStream
 		if err == nil {
 			js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(maxPending),
-				jetstream.WithPublishAsyncTimeout(requestTimeout), jetstream.WithDefaultTimeout(requestTimeout))
+				jetstream.WithPublishAsyncTimeout(ackTimeout), jetstream.WithDefaultTimeout(requestTimeout))
 		}
 		c.mu.Lock()
 		c.nc, c.js, c.err = nc, js, err

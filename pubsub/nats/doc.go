@@ -82,11 +82,12 @@
 //   - Offsets are sequence numbers of the stream, which all partitions share: the
 //     window ([pubsub.WithWindow]) counts those, times the number of partitions.
 //     A partition with more than its share of the messages can hold that many.
+//     The lag in pubsub.Subscriptions counts messages, as of the last fetched one.
 //   - What retention has deleted before a group has handled it is noticed when a
 //     partition is taken, and logged with the sequence numbers; since they are
 //     shared, it is not known how many messages of the partition were among them.
 //   - The lag of a group does not show in NATS's tools, because there is no durable
-//     consumer: see the bucket micro-positions.
+//     consumer: see pubsub.Subscriptions, and the bucket micro-positions.
 //
 // # Events on the wire
 //

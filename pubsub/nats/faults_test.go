@@ -376,3 +376,55 @@ func TestMorePartitions(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// The lag counts the messages of the partitions that the member has, and not the
+// sequence numbers that all of them share.
+func TestState(t *testing.T) {
+	t.Parallel()
+	const topic = "nats-test-state"
+	b := newBroker(t, startServer(t))
+	for i := range 100 {
+		if err := b.Publish(t.Context(), &pubsub.Message{Topic: topic, Key: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	letGo := make(chan struct{})
+	stop := subscribe(t, b, topic, "g", func(ctx context.Context, _ *pubsub.Delivery) error {
+		select {
+		case <-letGo:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}, pubsub.WithWindow(2))
+	until := func(what string, ok func(pubsub.SubscriptionState) bool) {
+		t.Helper()
+		tick := time.NewTicker(time.Millisecond)
+		defer tick.Stop()
+		var state pubsub.SubscriptionState
+		for deadline := time.Now().Add(20 * time.Second); ; <-tick.C {
+			for _, s := range pubsub.Subscriptions() {
+				if s.Topic == topic {
+					state = s
+				}
+			}
+			if ok(state) {
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("waited in vain for %s: %+v", what, state)
+			}
+		}
+	}
+	until("a lag of 100 in 4 partitions, with full windows", func(s pubsub.SubscriptionState) bool {
+		return len(s.Partitions) == 4 && s.Lag() == 100 && !slices.ContainsFunc(s.Partitions, func(p pubsub.PartitionState) bool { return p.Blocked == 0 })
+	})
+	close(letGo)
+	until("no lag", func(s pubsub.SubscriptionState) bool { return s.Lag() == 0 && s.Handled == 100 })
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if slices.ContainsFunc(pubsub.Subscriptions(), func(s pubsub.SubscriptionState) bool { return s.Topic == topic }) {
+		t.Error("a subscription that has ended is still told of")
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -93,11 +94,14 @@ func forget(ctx context.Context, js jetstream.JetStream, stream, consumer string
 
 // fetch moves the messages of subject into the lanes, from a sequence number on,
 // until ctx ends or the partition is drained.
-func (s *subscription) fetch(ctx context.Context, subject string, from int64, q *lanes.Partition[*pubsub.Delivery]) {
+func (s *subscription) fetch(ctx context.Context, subject string, from int64, q *lanes.Partition[*pubsub.Delivery], seen *seen) {
 	trouble := newTrouble(s.sub.Logger, "fetching "+subject)
+	seen.left.Store(-1)
 	for try := 0; ; try++ {
-		err := tail(ctx, s.js, s.topic.stream, subject, from, nil, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
+		caughtUp := func() { seen.left.Store(0) }
+		err := tail(ctx, s.js, s.topic.stream, subject, from, caughtUp, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 			offset := int64(meta.Sequence.Stream)
+			seen.left.Store(int64(meta.NumPending) + 1)
 			d := &pubsub.Delivery{
 				Message:   decode(msg.Headers(), msg.Data(), s.topic.name, meta.Timestamp),
 				Group:     s.sub.Group,
@@ -107,6 +111,7 @@ func (s *subscription) fetch(ctx context.Context, subject string, from int64, q 
 			if err := q.Add(ctx, offset, d.Key, d); err != nil {
 				return err
 			}
+			seen.left.Add(-1)
 			try, from = 0, offset+1
 			trouble.is(nil)
 			return nil
@@ -121,6 +126,23 @@ func (s *subscription) fetch(ctx context.Context, subject string, from int64, q 
 			return
 		}
 	}
+}
+
+// seen is what a reader knows of its part of the stream.
+type seen struct {
+	left atomic.Int64 // messages that were not fetched yet when the last one was; -1: not known
+}
+
+// state returns the state of what a reader reads. Its End is so far behind what
+// is fetched as there are messages left: the stream's sequence numbers would count
+// those of other partitions, too.
+func (s *seen) state(partition int, q *lanes.Partition[*pubsub.Delivery]) pubsub.PartitionState {
+	l := q.State()
+	state := pubsub.PartitionState{Partition: partition, Next: l.Next, Fetched: l.End, End: -1, Pending: l.Pending, Standing: l.Standing, Blocked: l.Blocked}
+	if left := s.left.Load(); left >= 0 {
+		state.End = l.End + left
+	}
+	return state
 }
 
 // anew ends the subscription if the stream is not the one that it began with:

@@ -140,8 +140,27 @@ func (m *member) run(ctx context.Context) {
 		case <-done:
 			m.leaving, done = true, nil
 		}
-		m.rebalance(ctx)
+		if m.rebalance(ctx) {
+			m.report()
+		}
 	}
+}
+
+// report has the partitions that we have now be those of the subscription.
+func (m *member) report() {
+	var readers []*reader
+	for p := range m.parts {
+		if r := m.parts[p].reader; r != nil && !m.parts[p].dropping {
+			readers = append(readers, r)
+		}
+	}
+	m.sub.Rebalanced(func() []pubsub.PartitionState {
+		states := make([]pubsub.PartitionState, len(readers))
+		for i, r := range readers {
+			states[i] = r.seen.state(r.partition, r.queue)
+		}
+		return states
+	})
 }
 
 func (m *member) busy() bool {
@@ -223,10 +242,10 @@ func (m *member) expire(ctx context.Context) {
 func (m *member) fenced() bool { return time.Since(m.self) > m.b.session }
 
 // rebalance gives away what is not ours any more, and takes what is ours and
-// nobody has.
-func (m *member) rebalance(ctx context.Context) {
+// nobody has. It reports whether it has done either.
+func (m *member) rebalance(ctx context.Context) (changed bool) {
 	if !m.leaving && (!m.told[positionsBucket] || !m.told[membersBucket]) {
-		return
+		return false
 	}
 	var owners []string
 	if m.leaving || m.fenced() {
@@ -246,8 +265,9 @@ func (m *member) rebalance(ctx context.Context) {
 		want := owners[p] == m.id
 		switch {
 		case part.reader != nil:
-			if !want {
+			if !want && !part.dropping {
 				m.dropped(part.reader, false)
+				changed = true
 			}
 		case m.leaving:
 		case part.revision == 0:
@@ -258,11 +278,13 @@ func (m *member) rebalance(ctx context.Context) {
 			_, _ = m.store.put(ctx, p, e, part.revision) // else the next time
 		case want && (part.entry.Owner == "" || part.entry.Owner == m.id || m.peers[part.entry.Owner] == nil):
 			m.take(ctx, p)
+			changed = changed || part.reader != nil
 		}
 	}
 	if known && !m.leaving {
 		m.sub.Ready()
 	}
+	return changed
 }
 
 // create makes the entry of a partition, and reports whether it is known where

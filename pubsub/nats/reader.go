@@ -28,6 +28,7 @@ type reader struct {
 	m         *member
 	partition int
 	queue     *lanes.Partition[*pubsub.Delivery]
+	seen      seen
 	cancel    context.CancelFunc
 	work      sync.WaitGroup
 
@@ -64,7 +65,7 @@ func (m *member) take(ctx context.Context, p int) {
 	r := &reader{m: m, partition: p, queue: m.pool.Partition(e.position()), entry: e}
 	r.revision.Store(revision)
 	ctx, r.cancel = context.WithCancel(ctx)
-	r.work.Go(func() { m.fetch(ctx, m.topic.subjects[p], e.Next, r.queue) })
+	r.work.Go(func() { m.fetch(ctx, m.topic.subjects[p], e.Next, r.queue, &r.seen) })
 	r.work.Go(func() { r.commitOnChange(ctx) })
 	part.reader = r
 }

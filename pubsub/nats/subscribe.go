@@ -154,7 +154,9 @@ func (s *subscription) info(ctx context.Context) (*jetstream.StreamInfo, error) 
 func (s *subscription) broadcast(ctx context.Context, first int64) {
 	q := s.pool.Partition(lanes.Position{Next: first})
 	var fetching sync.WaitGroup
-	fetching.Go(func() { s.fetch(ctx, s.topic.name+".*", first, q) })
+	var seen seen
+	fetching.Go(func() { s.fetch(ctx, s.topic.name+".*", first, q, &seen) })
+	s.sub.Rebalanced(func() []pubsub.PartitionState { return []pubsub.PartitionState{seen.state(0, q)} })
 	s.sub.Ready() // what comes has a higher sequence number than we begin with
 	check := time.NewTicker(pubsub.StallCheck)
 	defer check.Stop()
