@@ -232,6 +232,58 @@ func TestOperatorsStream(t *testing.T) {
 	}
 }
 
+// Declared topics become streams as declared, and what differs is named.
+func TestEnsureTopics(t *testing.T) {
+	t.Parallel()
+	srv := startServer(t)
+	dev := newBroker(t, srv)
+	production, err := nats.New([]string{"in-process"}, nats.WithClientOptions(natsgo.InProcessServer(srv)), nats.WithLogger(quiet))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeBroker(t, production) })
+	spec := pubsub.TopicSpec{Name: "shop.orders", Partitions: 3, Replication: 1, Config: map[string]string{
+		"retention.ms": "3600000", "retention.bytes": "-1", "max.message.bytes": "1000",
+	}}
+	err = pubsub.EnsureTopics(t.Context(), production, spec, pubsub.TopicSpec{Name: "other"})
+	for _, part := range []string{"topic shop.orders has no stream", "topic other has no stream"} {
+		if err == nil || !strings.Contains(err.Error(), part) {
+			t.Errorf("in production EnsureTopics returned %v, want %q", err, part)
+		}
+	}
+	if err := pubsub.EnsureTopics(t.Context(), dev, spec); err != nil {
+		t.Fatal(err)
+	}
+	if err := pubsub.EnsureTopics(t.Context(), production, spec); err != nil {
+		t.Errorf("as declared: %v", err)
+	}
+	stream, err := client(t, srv).Stream(t.Context(), "shop=orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := stream.CachedInfo().Config; c.MaxAge != time.Hour || c.MaxBytes != -1 || c.MaxMsgSize != 1000 || c.Metadata["micro-partitions"] != "3" {
+		t.Errorf("the stream is %+v", c)
+	}
+	for want, config := range map[string]map[string]string{
+		"retention.ms is 3600000, and 1000 is declared":             {"retention.ms": "1000"},
+		"a stream has no config cleanup.policy: it has max.message": {"cleanup.policy": "compact"},
+		`config retention.ms="week": give a number above 0`:         {"retention.ms": "week"},
+	} {
+		err := pubsub.EnsureTopics(t.Context(), dev, pubsub.TopicSpec{Name: "shop.orders", Config: config})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("EnsureTopics returned %v, want %q", err, want)
+		}
+	}
+	err = pubsub.EnsureTopics(t.Context(), production, pubsub.TopicSpec{Name: "shop.orders", Partitions: 4, Replication: 3})
+	if err == nil || !strings.Contains(err.Error(), "it has 3 partitions, and 4 are declared; it has 1 replicas, and 3 are declared") {
+		t.Errorf("EnsureTopics returned %v", err)
+	}
+	err = production.Publish(t.Context(), &pubsub.Message{Topic: "shop.orders", Value: make([]byte, 2000)})
+	if !errors.Is(err, pubsub.ErrRejected) || !strings.Contains(err.Error(), "message size exceeds maximum") {
+		t.Errorf("Publish of too much returned %v", err)
+	}
+}
+
 // JetStream tells a message that was sent before by its source and ID.
 func TestDeduplication(t *testing.T) {
 	t.Parallel()

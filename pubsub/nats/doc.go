@@ -29,7 +29,8 @@
 //
 //	nats stream add ORDERS --subjects 'orders.*' --metadata micro-partitions=4 --replicas 3 --retention limits
 //
-// A topic's name has to be a subject: no dot at either end, and no two in a row.
+// [pubsub.EnsureTopics] makes streams as topics are declared, with auto_create, and
+// checks them without. A topic's name has to be a subject: no dot at either end, and no two in a row.
 // How many partitions there are is read once, so do not change it while
 // programs run.
 //

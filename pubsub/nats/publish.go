@@ -183,13 +183,12 @@ func (p *publication) acknowledged(ctx context.Context, e *outgoing) bool {
 
 // gone looks whether the stream that did not answer is really not there.
 func (p *publication) gone(ctx context.Context, e *outgoing) {
-	t, err := p.b.lookup(ctx, p.js, e.msg.Topic)
+	p.b.topics.Delete(e.msg.Topic)
+	t, err := p.b.topic(ctx, p.js, e.msg.Topic)
 	switch {
 	case err == nil:
-		p.b.topics.Store(e.msg.Topic, t)
 		e.out.Subject = t.subjects[t.partition(e.msg.Key)]
 	case hopeless(err):
-		p.b.topics.Delete(e.msg.Topic)
 		p.fail(e, err)
 	}
 }

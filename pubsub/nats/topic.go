@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/grpc-micro/micro/pubsub"
 )
 
 // partitionsKey is the entry of a stream's metadata that says how many
@@ -21,6 +23,7 @@ const partitionsKey = "micro-partitions"
 type topic struct {
 	name     string
 	stream   string
+	config   jetstream.StreamConfig
 	created  time.Time // tells the stream from another one of the name
 	subjects []string  // by partition
 }
@@ -30,7 +33,11 @@ func (b *Broker) topic(ctx context.Context, js jetstream.JetStream, name string)
 	if t, ok := b.topics.Load(name); ok {
 		return t.(*topic), nil
 	}
-	t, err := b.lookup(ctx, js, name)
+	c, err := b.streamConfig(pubsub.TopicSpec{Name: name})
+	if err != nil {
+		return nil, err
+	}
+	t, err := b.lookup(ctx, js, c)
 	if err != nil {
 		return nil, err
 	}
@@ -38,8 +45,9 @@ func (b *Broker) topic(ctx context.Context, js jetstream.JetStream, name string)
 	return known.(*topic), nil
 }
 
-// lookup finds the topic's stream, and creates it if it may.
-func (b *Broker) lookup(ctx context.Context, js jetstream.JetStream, name string) (*topic, error) {
+// lookup finds the stream of a topic, and creates it if it may.
+func (b *Broker) lookup(ctx context.Context, js jetstream.JetStream, c jetstream.StreamConfig) (*topic, error) {
+	name := strings.TrimSuffix(c.Subjects[0], ".*")
 	for token := range strings.SplitSeq(name, ".") {
 		if token == "" {
 			return nil, refusal{fmt.Errorf("topic %s is no subject: no dot may stand at an end, and no two in a row", name)}
@@ -53,7 +61,7 @@ func (b *Broker) lookup(ctx context.Context, js jetstream.JetStream, name string
 			return nil, refusal{fmt.Errorf("topic %s has no stream: create one of the subject %s.* with the metadata %s=N, or let the broker do it in development (WithAutoCreate, auto_create=N)",
 				name, name, partitionsKey)}
 		}
-		return b.createStream(ctx, js, name)
+		return createStream(ctx, js, name, c)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("topic %s: look up its stream: %w", name, err)
@@ -67,19 +75,13 @@ func (b *Broker) lookup(ctx context.Context, js jetstream.JetStream, name string
 
 // createStream is safe to be called by many processes at once: to create what
 // is there already, with the same configuration, is no error.
-func (b *Broker) createStream(ctx context.Context, js jetstream.JetStream, name string) (*topic, error) {
-	s, err := js.CreateStream(ctx, jetstream.StreamConfig{
-		Name:        escape(name),
-		Description: "topic " + name + " of package pubsub",
-		Subjects:    []string{name + ".*"},
-		Replicas:    b.replicas,
-		Metadata:    map[string]string{partitionsKey: strconv.Itoa(b.partitions)},
-	})
+func createStream(ctx context.Context, js jetstream.JetStream, name string, c jetstream.StreamConfig) (*topic, error) {
+	s, err := js.CreateStream(ctx, c)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was faster, and wanted something else
-		s, err = js.Stream(ctx, escape(name))
+		s, err = js.Stream(ctx, c.Name)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("topic %s: create stream %s: %w", name, escape(name), err)
+		return nil, fmt.Errorf("topic %s: create stream %s: %w", name, c.Name, err)
 	}
 	return newTopic(name, s.CachedInfo())
 }
@@ -93,7 +95,7 @@ func newTopic(name string, info *jetstream.StreamInfo) (*topic, error) {
 	case info.Config.Retention != jetstream.LimitsPolicy:
 		return nil, refusal{fmt.Errorf("topic %s: stream %s has retention %v, and groups need a log: create it with retention limits", name, info.Config.Name, info.Config.Retention)}
 	}
-	t := &topic{name: name, stream: info.Config.Name, created: info.Created, subjects: make([]string, n)}
+	t := &topic{name: name, stream: info.Config.Name, config: info.Config, created: info.Created, subjects: make([]string, n)}
 	for p := range t.subjects {
 		t.subjects[p] = name + "." + strconv.Itoa(p)
 	}
