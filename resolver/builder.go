@@ -8,6 +8,7 @@ import (
 	"time"
 
 	grpcresolver "google.golang.org/grpc/resolver"
+	"google.golang.org/grpc/serviceconfig"
 )
 
 const (
@@ -47,8 +48,11 @@ func WithSnapshots(dir string) BuilderOption { return func(b *builder) { b.snaps
 // it to one client with grpc.WithResolvers.
 //
 // All ClientConns of this process that resolve one service in one d share one
-// watch, with the options of the one that came first. While the registry is away they keep the instances last known: an
-// outage stops changes, not traffic. Calls to a service that has no instance,
+// watch, with the options of the one that came first. While the registry is
+// away they keep the instances last known: an outage stops changes, not traffic.
+// A service config that the registry keeps (SetServiceConfig) is handed on, before
+// the instances and at each change; one that grpc refuses is logged, and leaves the
+// last good one in force; grpc.WithDisableServiceConfig ignores it. Calls to a service that has no instance,
 // or about which the registry is silent for 2 s, fail with Unavailable and the
 // reason, unless they wait for ready.
 //
@@ -109,8 +113,11 @@ type clientResolver struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 
-	delivered int  // version of the state; touched by Build, then by run only
-	has       bool // endpoints were given to cc
+	// Touched by Build, then by run only.
+	delivered int                        // version of the state
+	has       bool                       // endpoints were given to cc
+	json      string                     // the service config that was last looked at
+	config    *serviceconfig.ParseResult // the last good one; nil: the client's default
 }
 
 func (r *clientResolver) run(ctx context.Context) {
@@ -129,20 +136,20 @@ func (r *clientResolver) run(ctx context.Context) {
 // own affair: the next one comes when there is one.
 func (r *clientResolver) deliver() {
 	state := r.watch.latest()
-	if state.version == r.delivered {
+	if state.version == r.delivered || !state.settled { // the config comes first: it says how to balance
 		return
 	}
 	r.delivered = state.version
 	switch {
 	case len(state.endpoints) > 0:
 		r.has = true
-		_ = r.cc.UpdateState(grpcresolver.State{Endpoints: state.endpoints})
+		_ = r.cc.UpdateState(grpcresolver.State{Endpoints: state.endpoints, ServiceConfig: r.parsed(state.config)})
 	case state.known:
 		// The last instance has gone: no call may go to the old ones, and none may
 		// hang. A first state without endpoints would be the same to the caller,
 		// but is no state for a balancer that has none yet.
 		if r.has {
-			_ = r.cc.UpdateState(grpcresolver.State{Endpoints: []grpcresolver.Endpoint{}})
+			_ = r.cc.UpdateState(grpcresolver.State{Endpoints: []grpcresolver.Endpoint{}, ServiceConfig: r.parsed(state.config)})
 		}
 		r.cc.ReportError(fmt.Errorf("resolver: no instances of %s: is one running, and registered in the same registry and prefix?", r.watch.service))
 	case state.err != nil:

@@ -22,8 +22,9 @@ type Memory struct {
 }
 
 var (
-	_ Registry = (*Memory)(nil)
-	_ Editor   = (*Memory)(nil)
+	_ Registry   = (*Memory)(nil)
+	_ Editor     = (*Memory)(nil)
+	_ Configurer = (*Memory)(nil)
 )
 
 // NewMemory returns an empty registry that only its holder knows. What Open

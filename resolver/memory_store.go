@@ -10,9 +10,13 @@ import (
 type memoryStore struct {
 	mu       sync.Mutex // guards what follows
 	services map[string]*memoryService
+	configs  map[string]string // service configs, by service
+	changed  chan struct{}     // closed and replaced by each change of configs
 }
 
-func newMemoryStore() *memoryStore { return &memoryStore{services: make(map[string]*memoryService)} }
+func newMemoryStore() *memoryStore {
+	return &memoryStore{services: make(map[string]*memoryService), configs: make(map[string]string), changed: make(chan struct{})}
+}
 
 type key struct{ service, id string }
 

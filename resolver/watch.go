@@ -28,10 +28,11 @@ type watch struct {
 	users     int         // guarded by shared
 	lingering *time.Timer // likewise; nil while there are users
 
-	mu    sync.Mutex // guards what follows; never held while calling out
-	state state
-	raw   []*Instance // what the registry said last
-	grace grace
+	mu     sync.Mutex // guards what follows; never held while calling out
+	state  state
+	config configWatch
+	raw    []*Instance // what the registry said last
+	grace  grace
 
 	stored   []*Instance // by an earlier process
 	storedAt time.Time
@@ -47,13 +48,16 @@ type watch struct {
 	err            error
 }
 
-// state is what a watch knows. Its slices are never written once they are here.
+// state is what a watch tells clients. Its slices are never written once they are here.
 type state struct {
 	version   int
 	known     bool // the registry has answered at least once
 	instances []*Instance
 	endpoints []grpcresolver.Endpoint // of instances, in the same order
 	err       error                   // why it is not known
+
+	config  string // grpc's service config; "": none
+	settled bool   // config is
 }
 
 type watchKey struct {
@@ -139,6 +143,14 @@ func (w *watch) abandon() {
 func (w *watch) run(ctx context.Context) {
 	defer w.settle()
 	w.load()
+	var configs sync.WaitGroup
+	defer configs.Wait()
+	if c, ok := w.discovery.(Configurer); ok {
+		configs.Go(func() { w.runConfig(ctx, c) })
+	} else {
+		w.settleConfig()
+	}
+	defer time.AfterFunc(silence, w.settleConfig).Stop()
 	w.saver = startSaver(w, w.snapshots)
 	defer w.saver.stop()
 	quiet := time.AfterFunc(silence, func() {
@@ -305,6 +317,7 @@ func (w *watch) fail(err error) {
 // set needs w.mu.
 func (w *watch) set(s state) {
 	s.version = w.state.version + 1
+	s.config, s.settled = w.config.json, w.config.settled
 	w.state = s
 	for r := range w.conns {
 		select {

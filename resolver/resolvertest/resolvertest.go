@@ -64,6 +64,8 @@ func Run(t *testing.T, open func(t *testing.T) resolver.Registry) {
 		{"Edit", edit},
 		{"EditOutlivesReRegistration", editOutlivesReRegistration},
 		{"EditRefuses", editRefuses},
+		{"ServiceConfig", serviceConfig},
+		{"ServiceConfigRefuses", serviceConfigRefuses},
 		{"Services", services},
 		{"Closed", closed},
 	} {
