@@ -2,7 +2,6 @@ package nats
 
 import (
 	"hash/fnv"
-	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -34,6 +33,7 @@ const (
 	headerAll       = "micro-header" // the whole Header, where the plain ones cannot say it
 
 	plainContent = "content-type"
+	msgID        = "nats-msg-id"
 	notePrefix   = "micro-" // of attributes that package pubsub adds
 
 	specVersion = "1.0"
@@ -110,16 +110,15 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 	if m.Value == nil {
 		m.Value = []byte{}
 	}
-	var all string
-	var plain pubsub.Header
-	for _, name := range slices.Sorted(maps.Keys(h)) {
-		values := h[name]
+	var all, plainType string
+	var foreign []string
+	for name, values := range h {
 		if len(values) == 0 || name == "" {
 			continue
 		}
 		value := values[len(values)-1]
-		switch lower := strings.ToLower(name); lower {
-		case headerSpec:
+		switch strings.ToLower(name) {
+		case headerSpec, msgID:
 		case headerID:
 			m.ID = unpercent(value)
 		case headerSource:
@@ -141,23 +140,15 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 		case headerAll:
 			all = value
 		case plainContent:
-			if m.ContentType == "" { // "ce-…" comes before it
-				m.ContentType = value
-			}
+			plainType = value
 		default:
-			if key, ok := attrKey(name, lower); ok {
-				for _, value := range values {
-					plain = append(plain, pubsub.Attr{Key: key, Value: []byte(value)})
-				}
-			}
+			foreign = append(foreign, name)
 		}
 	}
-	m.Header = plain
-	if all != "" {
-		if header, ok := attrs.Decode(all); ok {
-			m.Header = header
-		}
+	if m.ContentType == "" {
+		m.ContentType = plainType
 	}
+	m.Header = decodeHeader(h, foreign, all)
 	if m.ID == "" {
 		m.ID = h.Get(jetstream.MsgIDHeader)
 	}
@@ -165,6 +156,26 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 		m.Time = stored
 	}
 	return m
+}
+
+// decodeHeader returns the attributes in the headers of the given names, or in
+// micro-header.
+func decodeHeader(h natsgo.Header, names []string, all string) pubsub.Header {
+	if all != "" {
+		if header, ok := attrs.Decode(all); ok {
+			return header
+		}
+	}
+	var header pubsub.Header
+	slices.Sort(names)
+	for _, name := range names {
+		if key, ok := attrKey(name, strings.ToLower(name)); ok {
+			for _, value := range h[name] {
+				header = append(header, pubsub.Attr{Key: key, Value: []byte(value)})
+			}
+		}
+	}
+	return header
 }
 
 // plainName is the NATS header for an attribute's key. It is false for a key

@@ -208,8 +208,8 @@ func TestFailingKey(t *testing.T) {
 		for i := range 20 {
 			s.write(message("bad", fmt.Sprint(i)), message("good", fmt.Sprint(i)))
 		}
-		s.eventually("the good ones are published, and the bad one tried again", func() bool { return s.pending() == 20 && tries.Load() > 2 })
-		if stats := relay.Stats(); stats.Held != 1 || stats.Failed < 3 || stats.Published != 20 {
+		s.eventually("the good ones are published, and the bad one tried again", func() bool { return s.pending() == 20 && relay.Stats().Failed > 2 })
+		if stats := relay.Stats(); stats.Held != 1 || tries.Load() < 3 || stats.Published != 20 {
 			s.Errorf("stats %+v", stats)
 		}
 		to.setFails(nil)
