@@ -133,6 +133,7 @@ func (s *Subscription) adopt(st *stage) {
 	s.Window = min(st.of.Window, stageWindow)
 	s.DrainTimeout = st.of.DrainTimeout
 	s.DeadLetters = st.of.DeadLetters
+	s.stallAfter = st.of.stallAfter + st.of.delays[st.level] // as long it stands still by intention
 	s.Logger = st.of.Logger.With("retry_topic", s.Topic)
 }
 

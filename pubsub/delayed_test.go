@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"strings"
 	"sync"
@@ -50,12 +51,12 @@ func TestUnorderedRetryMistakes(t *testing.T) {
 	}
 }
 
-// serve subscribes to t, for as long as the clock of a bubble may run.
-func serve(t *testing.T, b pubsub.Broker, h pubsub.Handler, opts ...pubsub.SubscribeOption) (stop func()) {
+// serve subscribes to a topic, for as long as the clock of a bubble may run.
+func serve(t *testing.T, b pubsub.Broker, topic string, h pubsub.Handler, opts ...pubsub.SubscribeOption) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- b.Subscribe(ctx, "t", "g", h, append(opts, quiet)...) }()
+	go func() { ended <- b.Subscribe(ctx, topic, "g", h, append([]pubsub.SubscribeOption{quiet}, opts...)...) }()
 	synctest.Wait()
 	return func() {
 		t.Helper()
@@ -73,7 +74,7 @@ func TestRetryTopics(t *testing.T) {
 		broker, begin := pubsub.NewMemory(), time.Now()
 		var mu sync.Mutex
 		var at []time.Duration
-		defer serve(t, broker, func(context.Context, *pubsub.Delivery) error {
+		defer serve(t, broker, "t", func(context.Context, *pubsub.Delivery) error {
 			mu.Lock()
 			defer mu.Unlock()
 			at = append(at, time.Since(begin))
@@ -115,9 +116,9 @@ func TestManyWaitUnordered(t *testing.T) {
 		const total, delay = 5000, time.Hour
 		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
 		var failed, handled atomic.Int32
-		var early atomic.Int32
+		var early, logged atomic.Int32
 		begin := time.Now()
-		stop := serve(t, broker, func(_ context.Context, d *pubsub.Delivery) error {
+		stop := serve(t, broker, "t", func(_ context.Context, d *pubsub.Delivery) error {
 			if d.Attempt == 1 {
 				failed.Add(1)
 				return errNotYet
@@ -127,7 +128,8 @@ func TestManyWaitUnordered(t *testing.T) {
 				early.Add(1)
 			}
 			return nil
-		}, pubsub.WithDeadLetter(), pubsub.WithUnorderedRetry(delay), pubsub.WithRetry(pubsub.RetryPolicy{Attempts: 1}))
+		}, pubsub.WithDeadLetter(), pubsub.WithUnorderedRetry(delay), pubsub.WithRetry(pubsub.RetryPolicy{Attempts: 1}),
+			pubsub.WithSubscribeLogger(slog.New(stalls(logged.Add))))
 		before := runtime.NumGoroutine()
 		for i := range total {
 			publish(t, broker, fmt.Sprint(i%100), "v")
@@ -146,8 +148,25 @@ func TestManyWaitUnordered(t *testing.T) {
 		if n := handled.Load(); n != total || early.Load() != 0 {
 			t.Errorf("%d of %d messages came when they were due, %d of them too early", n, total, early.Load())
 		}
+		if n := logged.Load(); n != 0 {
+			t.Errorf("it is logged %d times that a partition stands still", n)
+		}
 		stop()
 	})
+}
+
+// stalls is a slog.Handler that counts what is logged of standing still.
+type stalls func(int32) int32
+
+func (stalls) Enabled(context.Context, slog.Level) bool { return true }
+func (s stalls) WithAttrs([]slog.Attr) slog.Handler     { return s }
+func (s stalls) WithGroup(string) slog.Handler          { return s }
+
+func (s stalls) Handle(_ context.Context, r slog.Record) error {
+	if strings.Contains(r.Message, "stands still") {
+		s(1)
+	}
+	return nil
 }
 
 // A message that cannot be put into the retry topic is not lost, and not handled
@@ -201,7 +220,7 @@ func TestForeignInRetryTopic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broker := pubsub.NewMemory()
 		handled := make(chan pubsub.Delivery, 1)
-		stop := serve(t, broker, func(_ context.Context, d *pubsub.Delivery) error {
+		stop := serve(t, broker, "t", func(_ context.Context, d *pubsub.Delivery) error {
 			handled <- *d
 			return nil
 		}, pubsub.WithDeadLetter(), pubsub.WithUnorderedRetry(time.Minute))

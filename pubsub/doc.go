@@ -74,7 +74,9 @@
 //
 // [Subscriptions] tells what each subscription of the process has done and has in
 // hand: lag, running handlers, use of the window, the age of what is oldest,
-// retries, dead letters and rebalances, to be read by whatever shows metrics.
+// retries, dead letters and rebalances, to be read by whatever shows metrics. A
+// partition that has messages and gets nowhere is named there, and in the log
+// ([WithStallAfter]).
 //
 // # Drivers
 //

@@ -55,18 +55,10 @@ func (b *Memory) Subscribe(ctx context.Context, topic, group string, h Handler, 
 func (m *member) run(ctx context.Context, closed <-chan struct{}) (err error) {
 	m.topic.join(m)
 	m.sub.Ready()
-	check := time.NewTicker(StallCheck)
-	defer check.Stop()
 	for stop := false; !stop; {
 		select {
 		case <-m.changed:
 			m.rebalance(ctx)
-		case <-check.C:
-			for p, r := range m.readers {
-				if since := r.queue.Blocked(); since > 0 {
-					m.sub.Stalled(p, r.queue.Position().Next, since)
-				}
-			}
 		case <-ctx.Done():
 			stop = true
 		case <-closed:

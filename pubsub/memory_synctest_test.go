@@ -75,14 +75,14 @@ func TestStalledPartition(t *testing.T) {
 				return nil
 			}, pubsub.WithWindow(2), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		}()
-		time.Sleep(pubsub.StallCheck / 2) // in the bubble's time
+		time.Sleep(20 * time.Second) // in the bubble's time
 		synctest.Wait()
 		if log.String() != "" {
 			t.Errorf("logged before it was time: %s", &log)
 		}
-		time.Sleep(2 * pubsub.StallCheck)
+		time.Sleep(20 * time.Second)
 		synctest.Wait()
-		for _, want := range []string{"partition is stopped", "partition=0", "offset=1", "window=2", "topic=t", "group=g"} {
+		for _, want := range []string{"partition stands still", "its window is full", "partition=0", "offset=1", "lag=4", "window=2", "topic=t", "group=g"} {
 			if !strings.Contains(log.String(), want) {
 				t.Errorf("the log has no %q: %s", want, &log)
 			}
@@ -92,6 +92,54 @@ func TestStalledPartition(t *testing.T) {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// A partition that gets nowhere is to be seen, and logged when that begins and when
+// it ends, and not between.
+func TestStalledState(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
+		var log logBuffer
+		letGo := make(chan struct{})
+		defer serve(t, broker, "stalled", func(_ context.Context, d *pubsub.Delivery) error {
+			if string(d.Value) == "stuck" {
+				<-letGo
+			}
+			return nil
+		}, pubsub.WithStallAfter(time.Minute), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&log, nil))))()
+		stalled := func() bool {
+			for _, s := range pubsub.Subscriptions() {
+				if strings.HasPrefix(s.Topic, "stalled") {
+					return s.Partitions[0].Stalled
+				}
+			}
+			return false
+		}
+		put := func(value string) {
+			t.Helper()
+			if err := broker.Publish(t.Context(), &pubsub.Message{Topic: "stalled", Key: []byte(value), Value: []byte(value)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		put("stuck")
+		for range 4 { // others come to an end
+			time.Sleep(50 * time.Second)
+			put("other")
+		}
+		if stalled() || log.String() != "" {
+			t.Errorf("it counts as stalled while it gets on: %s", &log)
+		}
+		time.Sleep(5 * time.Minute)
+		if want := "no message comes to an end"; !stalled() || strings.Count(log.String(), "\n") != 1 || !strings.Contains(log.String(), want) {
+			t.Errorf("stalled: %v, and the log says %q, want %q", stalled(), &log, want)
+		}
+		close(letGo)
+		time.Sleep(5 * time.Second)
+		if stalled() || strings.Count(log.String(), "\n") != 2 || !strings.Contains(log.String(), "partition goes on") {
+			t.Errorf("stalled: %v, and the log says %q", stalled(), &log)
 		}
 	})
 }

@@ -50,7 +50,7 @@ func WithConcurrency(n int) SubscribeOption {
 // WithWindow bounds how far a partition runs ahead of its oldest unfinished
 // message, in messages: so many can be in memory, and so many can be handled
 // again after a crash. A full window stops the partition until that message is
-// done; when that takes long, it is logged. Default: 4096.
+// done; when that takes long, it is logged ([WithStallAfter]). Default: 4096.
 func WithWindow(n int) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.window = n })
 }
@@ -105,6 +105,14 @@ func WithDrainTimeout(d time.Duration) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.drain = d })
 }
 
+// WithStallAfter sets after how long a partition counts as stalled that has
+// messages to handle, of which none is fetched or comes to an end, or of which the
+// broker tells nothing. That is logged, once, as is that it goes on, and is to be
+// seen in [PartitionState]. Default: 30 s.
+func WithStallAfter(d time.Duration) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.stall = d })
+}
+
 // WithLimit has Subscribe return nil once n messages are acknowledged, and
 // handles no more than that. Default: no limit.
 func WithLimit(n int) SubscribeOption {
@@ -130,6 +138,7 @@ type subscribeOptions struct {
 	middleware  []Middleware
 	tombstones  Handler
 	drain       time.Duration
+	stall       time.Duration
 	limit       int
 	limited     bool
 	logger      *slog.Logger
@@ -142,7 +151,7 @@ func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
 func (f subscribeOption) applyTopic(o *topicOptions) { o.subscribe = append(o.subscribe, f) }
 
 func newSubscribeOptions(opts []SubscribeOption) (subscribeOptions, error) {
-	o := subscribeOptions{concurrency: 16, window: 4096, drain: 10 * time.Second, logger: slog.Default()}
+	o := subscribeOptions{concurrency: 16, window: 4096, drain: 10 * time.Second, stall: 30 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
 		if opt == nil {
 			return o, errors.New("pubsub: nil SubscribeOption")
@@ -170,6 +179,8 @@ func (o *subscribeOptions) check() error {
 		return fmt.Errorf("pubsub: start %d: use First or Last", o.start)
 	case o.drain < 0:
 		return fmt.Errorf("pubsub: drain timeout %v: it cannot be negative", o.drain)
+	case o.stall <= 0:
+		return fmt.Errorf("pubsub: stall after %v: it must be above 0", o.stall)
 	case o.limited && o.limit < 1:
 		return fmt.Errorf("pubsub: limit %d: at least 1 message must be handled", o.limit)
 	case o.logger == nil:

@@ -36,6 +36,8 @@ type PartitionState struct {
 	Pending   int           // messages fetched, and not finished
 	Standing  time.Duration // for how long Next has been that of a message in hand, as far as was looked
 	Blocked   time.Duration // for how long a full window (WithWindow) has stopped fetching
+	Silent    time.Duration // for how long the broker has not answered what it was asked of the partition
+	Stalled   bool          // it has messages, or does not know, and gets nowhere (WithStallAfter): alert on it
 }
 
 // Window returns how much of the window is used, which is full at
@@ -132,6 +134,9 @@ func (s *Subscription) State() SubscriptionState {
 	}
 	if report := c.partitions.Load(); report != nil {
 		state.Partitions = (*report)()
+		for i := range state.Partitions {
+			state.Partitions[i].Stalled = s.watchdog.stalled(state.Partitions[i].Partition)
+		}
 		slices.SortFunc(state.Partitions, func(a, b PartitionState) int { return cmp.Compare(a.Partition, b.Partition) })
 	}
 	return state

@@ -32,15 +32,17 @@ type Subscription struct {
 	DeadLetters  string        // the dead-letter topic, "" without one; a driver whose topics are declared checks that it exists
 	Logger       *slog.Logger  // names the topic and the group
 
-	count     counters
-	publisher Publisher
-	handler   Handler
-	retry     RetryPolicy
-	delays    []time.Duration // of retry topics
-	stage     *stage          // not nil: it reads one of them, for another Subscription
-	ready     func()
-	readyOnce sync.Once
-	limit     int // 0: none
+	count      counters
+	watchdog   watchdog
+	stallAfter time.Duration
+	publisher  Publisher
+	handler    Handler
+	retry      RetryPolicy
+	delays     []time.Duration // of retry topics
+	stage      *stage          // not nil: it reads one of them, for another Subscription
+	ready      func()
+	readyOnce  sync.Once
+	limit      int // 0: none
 
 	mu       sync.Mutex // guards what follows
 	stop     context.CancelCauseFunc
@@ -77,9 +79,11 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 		publisher:    p,
 		handler:      chain(h, o.tombstones, o.middleware),
 		retry:        o.retry.withDefaults(o.dead),
+		stallAfter:   o.stall,
 		ready:        o.ready,
 		limit:        o.limit,
 	}
+	s.watchdog.sub = s
 	if s.limit > 0 {
 		s.Concurrency = min(s.Concurrency, s.limit)
 	}
@@ -127,7 +131,12 @@ func (s *Subscription) Run(ctx context.Context, fetch func(ctx context.Context) 
 	running.Lock()
 	running.subs[s] = struct{}{}
 	running.Unlock()
+	var watching sync.WaitGroup
+	watched, unwatch := context.WithCancel(ctx)
+	watching.Go(func() { s.watchdog.run(watched) })
 	err := s.withStages(ctx, fetch)
+	unwatch()
+	watching.Wait()
 	running.Lock()
 	delete(running.subs, s)
 	running.Unlock()
@@ -191,15 +200,17 @@ func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time
 	return retryAfter, err
 }
 
-// StallCheck is how often a driver looks for partitions that a full window has
-// stopped, to pass them to Stalled.
+// StallCheck is how often a driver that does not tell its partitions
+// ([Subscription.Rebalanced]) looks for those that a full window has stopped, to
+// pass them to Stalled.
 const StallCheck = 10 * time.Second
 
 // Stalled logs that a full window has stopped a partition for the given time,
-// and which message it waits for; below StallCheck it is silent, because a full
-// window is also how slow handlers hold up fetching.
+// and which message it waits for; below the time of WithStallAfter it is silent,
+// because a full window is also how slow handlers hold up fetching. Of partitions
+// that are told by Rebalanced it is logged without it.
 func (s *Subscription) Stalled(partition int, oldest int64, since time.Duration) {
-	if since >= StallCheck {
+	if since >= s.stallAfter {
 		s.Logger.Warn("pubsub: partition is stopped: its window is full (WithWindow) behind a message that does not come to an end",
 			"partition", partition, "offset", oldest, "window", s.Window, "since", since)
 	}

@@ -66,6 +66,7 @@ func TestInvalidOptions(t *testing.T) {
 		"start":       pubsub.WithStart(7),
 		"drain":       pubsub.WithDrainTimeout(-1),
 		"limit":       pubsub.WithLimit(-1),
+		"stall":       pubsub.WithStallAfter(0),
 		"logger":      pubsub.WithSubscribeLogger(nil),
 		"middleware":  pubsub.WithMiddleware(pubsub.Recover, nil),
 		"dead letter": pubsub.WithDeadLetterTopic("no/topic"),

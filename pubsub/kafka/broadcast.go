@@ -50,16 +50,11 @@ func (s *subscription) broadcast(ctx context.Context) error {
 	}
 	s.sub.Ready()
 
-	stall, grow := time.NewTicker(commitInterval), time.NewTicker(s.b.growPause)
-	defer stall.Stop()
+	grow := time.NewTicker(s.b.growPause)
 	defer grow.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case <-stall.C:
-			for _, r := range readers {
-				r.checkStall()
-			}
 		case <-grow.C:
 			if n, err := s.b.lookup(ctx, s.sub.Topic); err == nil && n > len(readers) {
 				_ = read(n, pubsub.First) // else the next time

@@ -47,6 +47,3 @@ func eachSender(b *Broker, f func(*sender)) {
 
 // WithGrowPause sets how often new partitions are looked for.
 func WithGrowPause(d time.Duration) Option { return func(o *options) { o.growPause = d } }
-
-// WithStallAfter sets when a partition that stands still is logged.
-func WithStallAfter(d time.Duration) Option { return func(o *options) { o.stallAfter = d } }

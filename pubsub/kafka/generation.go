@@ -191,8 +191,7 @@ func (s *subscription) offsets(ctx context.Context, partitions []int, start pubs
 	return offsets, nil
 }
 
-// commitOnTick commits what has changed, and looks for partitions that stand
-// still, until stop is closed.
+// commitOnTick commits what has changed, until stop is closed.
 func (s *subscription) commitOnTick(stop <-chan struct{}, gen *kafkago.Generation, readers []*reader) {
 	tick := time.NewTicker(commitInterval)
 	defer tick.Stop()
@@ -208,9 +207,6 @@ func (s *subscription) commitOnTick(stop <-chan struct{}, gen *kafkago.Generatio
 		cancel()
 		if !errors.Is(err, kafkago.RebalanceInProgress) && !fenced(err) { // the heartbeat knows too
 			trouble.is(err)
-		}
-		for _, r := range readers {
-			r.checkStall()
 		}
 	}
 }

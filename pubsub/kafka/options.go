@@ -72,10 +72,7 @@ type options struct {
 	connect, publish, session  time.Duration
 	logger                     *slog.Logger
 
-	// growPause is how often new partitions of a topic are looked for, and
-	// stallAfter is when a partition that stands still is logged. Tests change
-	// them.
-	growPause, stallAfter time.Duration
+	growPause time.Duration // how often new partitions of a topic are looked for; tests change it
 
 	sasl        sasl.Mechanism // worked out by check
 	compression kafkago.Compression
@@ -89,8 +86,7 @@ func newOptions(opts []Option) (options, error) {
 		session:  10 * time.Second,
 		logger:   slog.Default(),
 
-		growPause:  5 * time.Second,
-		stallAfter: 10 * time.Second,
+		growPause: 5 * time.Second,
 	}
 	for _, opt := range opts {
 		if opt == nil {

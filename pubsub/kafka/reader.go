@@ -42,8 +42,9 @@ type reader struct {
 	read atomic.Int64 // next, after a response
 	end  atomic.Int64 // of the partition, as the last response had it; -1 before the first
 
-	dirty   bool // not committed; the committer's
-	stalled bool // logged; the committer's
+	asked atomic.Int64 // when the request was sent that has no answer, or the first of several, in nanoseconds of the Unix era; 0: there is none
+
+	dirty bool // not committed; the committer's
 }
 
 // delivery is a message in the lanes, in one piece.
@@ -108,6 +109,7 @@ func (r *reader) run(ctx context.Context) {
 
 // fetch moves one response into the lanes.
 func (r *reader) fetch(ctx context.Context) error {
+	r.asked.CompareAndSwap(0, time.Now().UnixNano())
 	response, err := r.s.b.client.Fetch(ctx, &kafkago.FetchRequest{
 		Topic:     r.s.sub.Topic,
 		Partition: r.partition,
@@ -122,6 +124,7 @@ func (r *reader) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.asked.Store(0)
 	r.end.Store(response.HighWatermark)
 	defer func() { r.read.Store(r.next) }()
 	stream, ok := response.Records.(*protocol.RecordStream)
@@ -241,10 +244,24 @@ func (r *reader) release(size int) {
 // state returns the partition's state.
 func (r *reader) state() pubsub.PartitionState {
 	s := r.lanes().State()
-	if since := r.since.Load(); since != 0 {
-		s.Blocked = max(s.Blocked, time.Since(time.Unix(0, since)))
+	return pubsub.PartitionState{
+		Partition: r.partition,
+		Next:      s.Next,
+		Fetched:   max(s.End, r.read.Load()),
+		End:       r.end.Load(),
+		Pending:   s.Pending,
+		Standing:  s.Standing,
+		Blocked:   max(s.Blocked, sinceUnix(r.since.Load())),
+		Silent:    sinceUnix(r.asked.Load()),
 	}
-	return pubsub.PartitionState{Partition: r.partition, Next: s.Next, Fetched: max(s.End, r.read.Load()), End: r.end.Load(), Pending: s.Pending, Standing: s.Standing, Blocked: s.Blocked}
+}
+
+// sinceUnix returns how long ago it was; 0 was never.
+func sinceUnix(nanoseconds int64) time.Duration {
+	if nanoseconds == 0 {
+		return 0
+	}
+	return time.Since(time.Unix(0, nanoseconds))
 }
 
 // report has the states of readers be those of the subscription.
@@ -256,20 +273,6 @@ func (s *subscription) report(readers []*reader) {
 		}
 		return states
 	})
-}
-
-// checkStall logs when the partition begins to stand still, and when it goes on.
-func (r *reader) checkStall() {
-	blocked := r.state().Blocked
-	switch {
-	case blocked > r.s.b.stallAfter && !r.stalled:
-		r.stalled = true
-		r.s.log.Warn("kafka: partition stands still: its window is full, and the oldest message does not come to an end",
-			"partition", r.partition, "offset", r.lanes().Position().Next, "window", r.s.sub.Window, "since", blocked)
-	case blocked == 0 && r.stalled:
-		r.stalled = false
-		r.s.log.Info("kafka: partition goes on", "partition", r.partition)
-	}
 }
 
 // restart goes on at the oldest message that there is, and says what was lost,

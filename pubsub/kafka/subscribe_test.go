@@ -394,7 +394,7 @@ func TestCloseEndsSubscriptions(t *testing.T) {
 func TestStandstillIsLogged(t *testing.T) {
 	t.Parallel()
 	k := startKafka(t)
-	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1), kafka.WithStallAfter(time.Millisecond))
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	l := newLedger()
 	var logged syncBuffer
 	cured := make(chan struct{})
@@ -403,7 +403,7 @@ func TestStandstillIsLogged(t *testing.T) {
 			<-cured
 		}
 		return l.handle(ctx, d)
-	}, pubsub.WithWindow(5), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	}, pubsub.WithWindow(5), pubsub.WithStallAfter(50*time.Millisecond), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	if err := b.Publish(t.Context(), numbered("t", 0, 10, 10)...); err != nil {
 		t.Fatal(err)
 	}
@@ -416,11 +416,43 @@ func TestStandstillIsLogged(t *testing.T) {
 	}
 }
 
+// A partition of which the brokers tell nothing is stalled, whatever its lag may be.
+func TestSilenceIsSeen(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	topic := "silence"
+	l := newLedger()
+	var logged syncBuffer
+	joined(t, b, topic, "g", l.handle, pubsub.WithStallAfter(2*time.Second), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	stalled := func() bool {
+		for _, s := range pubsub.Subscriptions() {
+			if s.Topic == topic && len(s.Partitions) == 1 {
+				return s.Partitions[0].Stalled
+			}
+		}
+		return false
+	}
+	fault := k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Err: kerr.UnknownServerError, Count: -1})
+	if err := b.Publish(t.Context(), numbered(topic, 0, 1, 1)...); err != nil {
+		t.Fatal(err)
+	}
+	until(t, stalled)
+	fault.Remove()
+	l.await(t, 1)
+	until(t, func() bool { return !stalled() })
+	for _, want := range []string{"the broker does not answer", "partition goes on"} {
+		if n := strings.Count(logged.String(), want); n != 1 {
+			t.Errorf("it is logged %d times that %q:\n%s", n, want, logged.String())
+		}
+	}
+}
+
 // Bytes bound what a partition holds, too.
 func TestLargeMessagesAreNotAllFetched(t *testing.T) {
 	t.Parallel()
 	k := startKafka(t)
-	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1), kafka.WithStallAfter(time.Millisecond))
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	var logged syncBuffer
 	cured := make(chan struct{})
 	handled := make(chan struct{}, 40)
@@ -428,7 +460,7 @@ func TestLargeMessagesAreNotAllFetched(t *testing.T) {
 		<-cured
 		handled <- struct{}{}
 		return nil
-	}, pubsub.WithConcurrency(1), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
+	}, pubsub.WithConcurrency(1), pubsub.WithStallAfter(50*time.Millisecond), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	large := strings.Repeat("x", 1_000_000)
 	for range 40 {
 		if err := b.Publish(t.Context(), message("t", "", large)); err != nil {

@@ -89,7 +89,8 @@ func (r *trial) join(h pubsub.Handler, opts ...pubsub.SubscribeOption) *member {
 			return next(ctx, d)
 		}
 	}
-	return join(r, r.b, r.topic, "g", h, append(opts, pubsub.WithMiddleware(count), pubsub.WithWindow(r.total), pubsub.WithConcurrency(64))...)
+	first := []pubsub.SubscribeOption{pubsub.WithMiddleware(count), pubsub.WithWindow(r.total), pubsub.WithConcurrency(64)} // Dedup would keep repeats from it
+	return join(r, r.b, r.topic, "g", h, append(first, opts...)...)
 }
 
 // reach waits until so many percent of the messages are handled.
