@@ -129,6 +129,7 @@ func (s *Subscription) adopt(st *stage) {
 	s.handler = st.of.handler // with its middleware
 	s.retry = st.of.retry
 	s.delays = st.of.delays
+	s.gate = st.of.gate
 	s.Concurrency = st.of.Concurrency
 	s.Window = min(st.of.Window, stageWindow)
 	s.DrainTimeout = st.of.DrainTimeout

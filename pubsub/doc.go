@@ -56,6 +56,11 @@
 // is an error as any other ([Recover]). [Redrive] gives dead letters back to their
 // group when what was wrong is mended.
 //
+// # Batches and pauses
+//
+// [Batch] makes a handler of one that takes many events at once. A [Gate] pauses
+// subscriptions and has them go on, without a rebalance.
+//
 // # Middleware
 //
 // A [Middleware] wraps the handler of a subscription ([WithMiddleware]). It sees

@@ -139,6 +139,7 @@ type subscribeOptions struct {
 	tombstones  Handler
 	drain       time.Duration
 	stall       time.Duration
+	gate        *Gate
 	limit       int
 	limited     bool
 	logger      *slog.Logger

@@ -14,6 +14,7 @@ type SubscriptionState struct {
 	Topic, Group string // no Group: a broadcast
 	Since        time.Time
 
+	Paused      bool  // by its Gate
 	Running     int64 // handlers at work
 	Handled     int64 // messages acknowledged, dead letters among them
 	Retries     int64 // tries that failed, and were or will be followed by another
@@ -124,6 +125,7 @@ func (s *Subscription) State() SubscriptionState {
 		Topic:       s.Topic,
 		Group:       s.Group,
 		Since:       c.since,
+		Paused:      s.gate.Paused(),
 		Running:     c.began.Load() - ended,
 		Handled:     c.handled.Load(),
 		Retries:     c.retries.Load(),

@@ -41,6 +41,7 @@ type Subscription struct {
 	delays     []time.Duration // of retry topics
 	stage      *stage          // not nil: it reads one of them, for another Subscription
 	ready      func()
+	gate       *Gate // nil: always open
 	readyOnce  sync.Once
 	limit      int // 0: none
 
@@ -80,6 +81,7 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 		handler:      chain(h, o.tombstones, o.middleware),
 		retry:        o.retry.withDefaults(o.dead),
 		stallAfter:   o.stall,
+		gate:         o.gate,
 		ready:        o.ready,
 		limit:        o.limit,
 	}
@@ -171,6 +173,9 @@ func (s *Subscription) Ready() {
 // Handle counts the attempts in d.Attempt, which begins at 0. Safe for
 // concurrent use, though not for one d.
 func (s *Subscription) Handle(ctx context.Context, d *Delivery) (retryAfter time.Duration, err error) {
+	if pause := s.gate.pass(ctx); pause > 0 {
+		return pause, nil
+	}
 	returned := false
 	s.count.began.Add(1)
 	defer func() {

@@ -46,7 +46,7 @@ func (w *watchdog) look(partitions []PartitionState, now time.Time) {
 	marks := make(map[int]mark, len(partitions))
 	for _, p := range partitions {
 		m, known := w.marks[p.Partition]
-		idle := p.Lag() == 0 && p.Silent < w.sub.stallAfter
+		idle := (p.Lag() == 0 || w.sub.gate.Paused()) && p.Silent < w.sub.stallAfter
 		if !known || idle || m.next != p.Next || m.fetched != p.Fetched || m.pending != p.Pending {
 			m = mark{p.Next, p.Fetched, p.Pending, now, m.stalled}
 		}
