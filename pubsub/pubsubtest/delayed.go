@@ -16,7 +16,7 @@ import (
 // was, not before the delay is over, and then is a dead letter; its key goes on
 // meanwhile. What fails for good does not take that way.
 func unorderedRetry(s *suite) {
-	delays := []time.Duration{100 * time.Millisecond, 300 * time.Millisecond}
+	delays := []time.Duration{500 * time.Millisecond, 700 * time.Millisecond}
 	r := newRecord()
 	var mu sync.Mutex
 	at := make(map[string][]time.Time)

@@ -39,7 +39,7 @@ func redrive(s *suite) {
 	dead := s.topic + "." + s.group + ".dead"
 	run := func() int {
 		s.Helper()
-		n, err := pubsub.Redrive(s.ctx, s.b, dead, pubsub.WithRedriveIdle(500*time.Millisecond), pubsub.WithRedriveLogger(slog.New(slog.DiscardHandler)))
+		n, err := pubsub.Redrive(s.ctx, s.b, dead, pubsub.WithRedriveIdle(2*time.Second), pubsub.WithRedriveLogger(slog.New(slog.DiscardHandler)))
 		if err != nil {
 			s.Fatal(err)
 		}
