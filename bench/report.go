@@ -30,11 +30,11 @@ func spreadOf(values []float64) spread {
 	return spread{(values[(n-1)/2] + values[n/2]) / 2, values[0], values[n-1]}
 }
 
-// of returns the samples of a row and job, in the order of rounds.
+// of returns the samples of a row and job that did not fail.
 func (r *results) of(row, job string) []sample {
 	var out []sample
 	for _, s := range r.Samples {
-		if s.Row == row && s.Job == job {
+		if s.Row == row && s.Job == job && s.Failed == "" {
 			out = append(out, s)
 		}
 	}
@@ -53,10 +53,13 @@ func (r *results) values(row, job string, figure func(sample) float64) spread {
 
 // ratio compares a row with the base, round by round.
 func (r *results) ratio(row, job string, figure func(sample) float64) spread {
-	ours, theirs := r.of(row, job), r.of(r.base(job), job)
-	ratios := make([]float64, len(ours))
-	for i := range ours {
-		ratios[i] = figure(ours[i]) / figure(theirs[i])
+	var ratios []float64
+	for _, ours := range r.of(row, job) {
+		for _, theirs := range r.of(r.base(job), job) {
+			if theirs.Round == ours.Round {
+				ratios = append(ratios, figure(ours)/figure(theirs))
+			}
+		}
 	}
 	return spreadOf(ratios)
 }
@@ -101,7 +104,15 @@ func nanoseconds(f float64) string {
 }
 
 // base is the row that the others of a job are compared with.
-func (r *results) base(job string) string { return r.rowNames(job)[0] }
+func (r *results) base(job string) string {
+	names := r.rowNames(job)
+	for _, row := range rows {
+		if row.name == names[0] {
+			return row.base()
+		}
+	}
+	return ""
+}
 
 // names returns the values of a field in the order of their first sample.
 func (r *results) names(of func(sample) string) []string {
@@ -145,11 +156,24 @@ func (r *results) markdown() string {
 			}
 			b.WriteByte('\n')
 		}
+		for _, s := range r.failed(job) {
+			fmt.Fprintf(&b, "\n%s failed in round %d.\n", s.Row, s.Round+1)
+		}
 	}
 	if len(r.Policies) > 0 {
 		b.WriteString(policiesMarkdown(r.Policies))
 	}
 	return b.String()
+}
+
+func (r *results) failed(job string) []sample {
+	var out []sample
+	for _, s := range r.Samples {
+		if s.Job == job && s.Failed != "" {
+			out = append(out, s)
+		}
+	}
+	return out
 }
 
 func (r *results) cell(row, job string, c column, first bool) string {
@@ -181,10 +205,13 @@ func (r *results) write(dir string) error {
 		os.WriteFile(filepath.Join(dir, "chart.svg"), []byte(r.chart()), 0o600))
 }
 
-// guard reports the rows that are slower than they may be.
+// guard reports the rows that are slower than they may be, or fail.
 func (r *results) guard() error {
 	var errs []error
 	for _, job := range r.jobNames() {
+		for _, s := range r.failed(job) {
+			errs = append(errs, fmt.Errorf("%s, %s: %s", s.Row, job, s.Failed))
+		}
 		for _, row := range rows {
 			if len(r.of(row.name, job)) == 0 || row.guard == 0 {
 				continue
