@@ -35,7 +35,7 @@ pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go, int
 pubsub/inbox            ← pubsub, resolver, internal/lanes, proto/micro/v1, grpc
 pubsub/outbox           ← pubsub, internal/attrs
 pubsub/pubsubtest       ← pubsub, grpc, go-cmp
-metrics                 ← resolver, prometheus
+metrics                 ← resolver, pubsub, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
 interceptors/lane       ← balancer, pubsub, grpc
 protoc-gen-micro/...    ← proto/micro/v1, grpc

@@ -1,6 +1,9 @@
-// Package metrics shows Prometheus what can be found and how fresh that is.
+// Package metrics shows Prometheus what can be found and how fresh that is, and
+// what subscriptions do.
 //
-//	prometheus.MustRegister(metrics.NewCollector(svc.Registration))
+//	prometheus.MustRegister(metrics.NewCollector(svc.Registration), metrics.NewSubscriptionCollector())
+//
+// [NewSubscriptionCollector] lists what there is of topics and groups.
 //
 // Of each service or Announcer that is given, with the labels service and id:
 //

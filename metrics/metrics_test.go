@@ -30,7 +30,7 @@ func Example() {
 	reg := resolver.NewMemory()
 	svc := micro.New("greeter", micro.WithRegistry(reg), micro.WithID("greeter-1"))
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(metrics.NewCollector(svc.Registration))
+	registry.MustRegister(metrics.NewCollector(svc.Registration), metrics.NewSubscriptionCollector())
 	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
 	problems, err := testutil.GatherAndLint(registry)

@@ -26,7 +26,8 @@ import (
 // Delays ascend, and each needs a topic; the subscription reads them beside its
 // own, in a group by the name of the topic. A message that waits holds no
 // goroutine, and at most 1024 of them in a partition are in memory. It needs
-// [WithDeadLetter] and a group, and no [WithLimit]. Default: no retry topics.
+// [WithDeadLetter] and a group, and no [WithLimit]. Metrics show each retry topic as
+// a subscription of its own. Default: no retry topics.
 func WithUnorderedRetry(delays ...time.Duration) Option {
 	delays = slices.Clone(delays)
 	return subscribeOption(func(o *subscribeOptions) { o.delays = delays })

@@ -13,6 +13,7 @@ import (
 type SubscriptionState struct {
 	Topic, Group string // no Group: a broadcast
 	Since        time.Time
+	Window       int // size of each partition's, in messages
 
 	Paused      bool  // by its Gate
 	Running     int64 // handlers at work
@@ -125,6 +126,7 @@ func (s *Subscription) State() SubscriptionState {
 		Topic:       s.Topic,
 		Group:       s.Group,
 		Since:       c.since,
+		Window:      s.Window,
 		Paused:      s.gate.Paused(),
 		Running:     c.began.Load() - ended,
 		Handled:     c.handled.Load(),
