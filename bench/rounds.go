@@ -100,11 +100,7 @@ func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
 			}
 			j.Rate = full.perSec() * j.load
 		}
-		taken, err := p.turns(able, j, round)
-		if err != nil {
-			return nil, err
-		}
-		samples = append(samples, taken...)
+		samples = append(samples, p.turns(able, j, round)...)
 	}
 	return samples, nil
 }
@@ -114,7 +110,7 @@ func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
 const slice = 250 * time.Millisecond
 
 // turns lets the rows do the job, by turns until each has had its time.
-func (p *plan) turns(teams []*team, j job, round int) ([]sample, error) {
+func (p *plan) turns(teams []*team, j job, round int) []sample {
 	samples := make([]sample, len(teams))
 	turns := max(1, int(p.duration/slice))
 	if j.Kind == peer.ConsumeJob {
@@ -137,7 +133,7 @@ func (p *plan) turns(teams []*team, j job, round int) ([]sample, error) {
 			}
 		}
 	}
-	return samples, nil
+	return samples
 }
 
 // team is the processes of a row.
