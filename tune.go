@@ -61,8 +61,9 @@ func (t Tuning) String() string {
 //     program has 4 MiB and one with a Service or a client of this package 8 MiB.
 //     That makes 1.5 times the calls a second of raw grpc-go with half its p99
 //     (bench: small calls, 64 callers, both sides tuned), and costs up to 64 MiB
-//     of memory, and an eighth of the memory limit at most. Where GOGC is set, it
-//     is left out.
+//     of memory, and an eighth of the memory limit at most. Where many such
+//     processes share the caches of few cores it gives no more than the 8 MiB do:
+//     measure. Where GOGC is set, it is left out.
 //   - Where GOMEMLIMIT is not set, the runtime's memory limit becomes nine tenths
 //     of the cgroup's, if that has one (and the headroom, which takes no memory
 //     itself): near it the collector works harder, rather than the kernel ending

@@ -31,12 +31,12 @@ var rows = []row{
 	{name: "micro, 1 instance", program: "micro", instances: 1, guard: 0.75},
 	{name: "micro", program: "micro", instances: 3, guard: 0.65},
 	{name: "micro, chain and deadline", program: "micro", mode: "chain", instances: 3, deadline: time.Minute, guard: 0.5},
-	{name: "micro, tuned, chain and deadline", program: "micro", mode: "tuned", instances: 3, deadline: time.Minute, guard: 0.8},
+	{name: "micro, tuned, chain and deadline", program: "micro", mode: "tuned", instances: 3, deadline: time.Minute, guard: 0.6},
 	{name: "kratos", program: "kratos", instances: 1},
 	{name: "go-zero", program: "gozero", instances: 1},
 	{name: "connect-go", program: "connect", instances: 1},
 	{name: eventsBase, program: "franz"},
-	{name: "micro on Kafka", program: "micro-kafka", guard: 0.4},
+	{name: "micro on Kafka", program: "micro-kafka", guard: 0.25},
 	{name: "watermill-kafka", program: "watermill"},
 }
 
