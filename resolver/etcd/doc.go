@@ -35,4 +35,24 @@
 // fences it: keys that another process has put since live on. Update is a
 // transaction on the lease of each key. All leases of a Registry share one
 // stream of renewals.
+//
+// A service config (resolver.SetServiceConfig) is the value of the key
+// <prefix>.config/<service>, without a lease.
+//
+// # Scale
+//
+// Measured with the benchmarks of this package, on two busy cores; sizes and
+// counts carry over to other machines, times do not.
+//
+//   - A service with 10,000 instances: one change reads 160 bytes from etcd,
+//     decodes one value, and costs a client less than 1 ms of CPU; most of the
+//     430 KB that are allocated are the list that grpc is given. From Register
+//     until a watch has it takes 1.1 to 1.4 times a bare grant and put.
+//   - A process that watches 1,000 services: 8 KiB and 2 goroutines each, and as
+//     much for the service config where package resolver follows it; one small
+//     request a service each 45 s to see that the store is the same, about 1 % of
+//     a core.
+//   - A process that keeps 5,000 instances registered, each on a lease of its own:
+//     6 KiB and 4 goroutines each, about 1,000 renewals a second on one stream with
+//     the TTL of 15 s, 3 % of a core.
 package etcd
