@@ -13,6 +13,7 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
@@ -49,7 +50,8 @@ func cpuTime(b *testing.B) int64 {
 }
 
 // BenchmarkPublish publishes from 256 goroutines, each waiting for its message,
-// beside kafka-go's Writer with the settings that are best for that.
+// beside kafka-go's Writer and franz-go with the settings that are best for that:
+// franz-go with the message alone, and with the attributes that ours has.
 func BenchmarkPublish(b *testing.B) {
 	const goroutines = 256
 	addrs := benchBroker(b)
@@ -89,6 +91,31 @@ func BenchmarkPublish(b *testing.B) {
 			return w.WriteMessages(b.Context(), kafkago.Message{Key: key, Value: payload})
 		})
 	})
+	for name, headers := range map[string]func(int64) []kgo.RecordHeader{"franz": func(int64) []kgo.RecordHeader { return nil }, "franz-attributes": attributes} {
+		b.Run(name, func(b *testing.B) {
+			client, err := kgo.NewClient(kgo.SeedBrokers(addrs...), kgo.ProducerLinger(0), kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.AllowAutoTopicCreation())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer client.Close()
+			var n atomic.Int64
+			run(b, func(key []byte) error {
+				return client.ProduceSync(b.Context(), &kgo.Record{Topic: "micro", Key: key, Value: payload, Headers: headers(n.Add(1))}).FirstErr()
+			})
+		})
+	}
+}
+
+// attributes are what micro writes beside the value of a message.
+func attributes(id int64) []kgo.RecordHeader {
+	return []kgo.RecordHeader{
+		{Key: "ce_specversion", Value: []byte("1.0")},
+		{Key: "ce_id", Value: fmt.Appendf(nil, "0196f0b0-0000-7000-8000-%012d", id)},
+		{Key: "ce_source", Value: []byte("bench")},
+		{Key: "ce_type", Value: []byte("bench.v1.Event")},
+		{Key: "ce_time", Value: time.Now().UTC().AppendFormat(nil, time.RFC3339Nano)},
+		{Key: "content-type", Value: []byte("application/protobuf")},
+	}
 }
 
 // BenchmarkPublishBatch publishes 500 messages a call, from one goroutine.

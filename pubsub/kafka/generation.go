@@ -33,8 +33,8 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 
 	var fetching sync.WaitGroup
 	fetching.Go(func() { s.ready(ctx) })
-	if n := s.spread.Swap(0); n > 0 {
-		fetching.Go(func() { s.watch(ctx, int(n), cancel) })
+	if spread := s.spread.Swap(nil); spread != nil {
+		fetching.Go(func() { s.watch(ctx, *spread, cancel) })
 	}
 	for _, r := range readers {
 		fetching.Go(func() { r.run(ctx) })

@@ -25,13 +25,18 @@ type balancer struct {
 }
 
 func (b balancer) AssignGroups(members []kafkago.GroupMember, partitions []kafkago.Partition) kafkago.GroupMemberAssignments {
-	b.s.spread.Store(int64(len(partitions)))
+	spread := make(map[string]int)
+	for _, p := range partitions {
+		spread[p.Topic]++
+	}
+	b.s.spread.Store(&spread)
 	return b.GroupBalancer.AssignGroups(members, partitions)
 }
 
-// watch calls grown when the topic has more partitions than the n that the
-// group shares, unless ctx ends before.
-func (s *subscription) watch(ctx context.Context, n int, grown func()) {
+// watch calls grown when a topic has more partitions than the group shares of it,
+// unless ctx ends before. Members of a group may have different topics, and it is
+// the one who spreads them that has to look after all.
+func (s *subscription) watch(ctx context.Context, spread map[string]int, grown func()) {
 	tick := time.NewTicker(s.b.growPause)
 	defer tick.Stop()
 	for {
@@ -40,10 +45,12 @@ func (s *subscription) watch(ctx context.Context, n int, grown func()) {
 		case <-ctx.Done():
 			return
 		}
-		if now, err := s.b.lookup(ctx, s.sub.Topic); err == nil && now > n {
-			s.log.Info("kafka: the topic has new partitions", "partitions", now, "before", n)
-			grown()
-			return
+		for topic, n := range spread {
+			if now, err := s.b.lookup(ctx, topic); err == nil && now > n {
+				s.log.Info("kafka: a topic of the group has new partitions", "grown", topic, "partitions", now, "before", n)
+				grown()
+				return
+			}
 		}
 	}
 }

@@ -88,7 +88,7 @@ type subscription struct {
 	metadata int  // bytes of a commit's metadata; a generation's alone
 	started  bool // where the group begins is committed; a generation's alone
 
-	spread atomic.Int64 // partitions that we have spread over the group's members; 0: somebody else did
+	spread atomic.Pointer[map[string]int] // how many partitions of each topic we have spread over the group's members; nil: somebody else did
 
 	mu      sync.Mutex // guards failure
 	failure error      // what ended the subscription

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -269,6 +270,31 @@ func TestNewPartitionsAreRead(t *testing.T) {
 			l.await(t, 3)
 			m.leave()
 		})
+	}
+}
+
+// Members of one group with different topics: whoever spreads the partitions sees
+// those that are new of each.
+func TestNewPartitionsOfSharedGroup(t *testing.T) {
+	t.Parallel()
+	addrs, topic := cluster(t)
+	b := newBroker(t, addrs, kafka.WithAutoCreate(1, 1), kafka.WithGrowPause(20*time.Millisecond))
+	topics := []string{topic + ".a", topic + ".b"}
+	var members []*member
+	for _, name := range topics {
+		members = append(members, joined(t, b, name, topic, newLedger().handle))
+	}
+	for n, name := range slices.Backward(topics) {
+		addPartitions(t, addrs, name, 3)
+		until(t, func() bool {
+			for _, s := range pubsub.Subscriptions() {
+				if s.Topic == name {
+					return len(s.Partitions) == 3
+				}
+			}
+			return false
+		})
+		members[n].leave()
 	}
 }
 
