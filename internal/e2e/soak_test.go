@@ -128,7 +128,10 @@ func (s *soak) fault() {
 		{"no etcd", func() { s.outage(0, 1, 2) }},
 		{"restart while etcd is away", func() {
 			s.stopNodes(0, 1, 2)
-			victim.terminate()
+			victim.signal(syscall.SIGTERM)
+			if err := victim.Wait(); err != nil { // it could not withdraw, and says so; its lease ends
+				s.did["could not withdraw"]++
+			}
 			s.startNodes(0, 1, 2)
 			s.fleet[at] = s.newServer()
 		}},
