@@ -92,3 +92,16 @@ func TestParams(t *testing.T) {
 		}
 	}
 }
+
+func TestAddrs(t *testing.T) {
+	t.Parallel()
+	got, err := dsn.Addrs("pkg", "9092", []string{"h1", "h2:1", "[::1]:2", "10.0.0.1"})
+	if want := []string{"h1:9092", "h2:1", "[::1]:2", "10.0.0.1:9092"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("%v, %v, want %v", got, err, want)
+	}
+	for _, bad := range [][]string{nil, {""}, {":1"}, {"h:port-that-is-none"}, {"h:99999"}, {"user@h:1"}, {"h/path"}, {"a b:1"}} {
+		if got, err := dsn.Addrs("pkg", "9092", bad); err == nil {
+			t.Errorf("%q: %v", bad, got)
+		}
+	}
+}

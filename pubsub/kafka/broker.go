@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +12,7 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"github.com/grpc-micro/micro/internal/dsn"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -62,7 +61,7 @@ func New(addrs []string, opts ...Option) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if addrs, err = checkAddrs(addrs); err != nil {
+	if addrs, err = dsn.Addrs("kafka", "9092", addrs); err != nil {
 		return nil, err
 	}
 	b := &Broker{
@@ -86,27 +85,6 @@ func New(addrs []string, opts ...Option) (*Broker, error) {
 		Transport: b.transport,
 	}
 	return b, nil
-}
-
-func checkAddrs(addrs []string) ([]string, error) {
-	addrs = slices.Clone(addrs)
-	for i, addr := range addrs {
-		if strings.ContainsAny(addr, "/@, ") {
-			return nil, fmt.Errorf("kafka: address %q: give host:port", addr)
-		}
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil { // without a port
-			host, port = addr, "9092"
-			addrs[i] = net.JoinHostPort(host, port)
-		}
-		if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil || host == "" {
-			return nil, fmt.Errorf("kafka: address %q: give host:port", addr)
-		}
-	}
-	if len(addrs) == 0 {
-		return nil, errors.New("kafka: no address: give one server of the cluster or more")
-	}
-	return addrs, nil
 }
 
 // Close implements [pubsub.Broker]. Subscriptions that still run end with

@@ -2,15 +2,12 @@ package nats
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/dsn"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -49,33 +46,12 @@ func New(addrs []string, opts ...Option) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
-	if addrs, err = checkAddrs(addrs); err != nil {
+	if addrs, err = dsn.Addrs("nats", "4222", addrs); err != nil {
 		return nil, err
 	}
 	b := &Broker{options: o, conn: newConnection(addrs, o)}
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	return b, nil
-}
-
-func checkAddrs(addrs []string) ([]string, error) {
-	addrs = slices.Clone(addrs)
-	for i, addr := range addrs {
-		if strings.ContainsAny(addr, "/@, ") {
-			return nil, fmt.Errorf("nats: address %q: give host:port", addr)
-		}
-		host, port, err := net.SplitHostPort(addr)
-		if err != nil { // without a port
-			host, port = addr, "4222"
-			addrs[i] = net.JoinHostPort(host, port)
-		}
-		if _, err := net.DefaultResolver.LookupPort(context.Background(), "tcp", port); err != nil || host == "" {
-			return nil, fmt.Errorf("nats: address %q: give host:port", addr)
-		}
-	}
-	if len(addrs) == 0 {
-		return nil, errors.New("nats: no address: give one server or more")
-	}
-	return addrs, nil
 }
 
 // Close implements [pubsub.Broker]. Subscriptions that still run end with
