@@ -12,6 +12,7 @@ import (
 	grpcbalancer "google.golang.org/grpc/balancer"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 // BenchmarkBeside measures pickers in turns, batch by batch, so that their
@@ -93,7 +94,7 @@ func BenchmarkRealConnections(b *testing.B) {
 			began := time.Now()
 			ch := dial(b, `{"`+policy+`":{}}`, insts...)
 			ch.conn.Connect()
-			eventually(b, "all connections", func() bool { return s.conns.Load() >= n })
+			wait.Until(b, "all connections", func() bool { return s.conns.Load() >= n })
 			times[policy] = append(times[policy], float64(time.Since(began))/float64(time.Millisecond))
 			ch.conn.Close()
 		}

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 // Three connections to each of two real servers carry the calls, and when the
@@ -13,8 +14,8 @@ func TestConnectionsPerInstance(t *testing.T) {
 	a, b := newServer(t), newServer(t)
 	ch := dial(t, `{"micro_round_robin":{"connectionsPerInstance":3}}`, a.instance("a"), b.instance("b"))
 	ch.warm(t, a, b)
-	eventually(t, "three connections to each", func() bool { return a.conns.Load() == 3 && b.conns.Load() == 3 })
-	eventually(t, "calls on all of them", func() bool {
+	wait.Until(t, "three connections to each", func() bool { return a.conns.Load() == 3 && b.conns.Load() == 3 })
+	wait.Until(t, "calls on all of them", func() bool {
 		if err := ch.call(deadline(t)); err != nil {
 			t.Fatal(err)
 		}

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/connectivity"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -39,7 +40,7 @@ func TestExplain(t *testing.T) {
 	ch.warm(t, a, c)
 	ctx := balancer.WithTiers(deadline(t), balancer.Zone("x"), balancer.And())
 	var x *balancer.Explanation
-	eventually(t, "e to fail", func() bool {
+	wait.Until(t, "e to fail", func() bool {
 		x = explain(t, ctx, ch.conn)
 		return x.Instances[4].State == connectivity.TransientFailure
 	})

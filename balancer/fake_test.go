@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/serviceconfig"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -149,7 +150,7 @@ func TestTenThousandInstances(t *testing.T) {
 	cc, b, update := bringUp(t, balancer.RoundRobin, `{}`, fleet(n))
 	defer b.Close()
 	seen := map[grpcbalancer.SubConn]int{}
-	eventually(t, "the last picker", func() bool {
+	wait.Until(t, "the last picker", func() bool {
 		p, _ := cc.latest()
 		clear(seen)
 		for range n {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -129,7 +130,7 @@ func TestMatchThatConnects(t *testing.T) {
 	}
 	_, _ = conn.Close(), lis.Close()
 	// Now it refuses, and calls say so.
-	eventually(t, "the connection's error", func() bool {
+	wait.Until(t, "the connection's error", func() bool {
 		err := ch.call(balancer.WithFilter(deadline(t), balancer.Version("v2")))
 		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), addr)
 	})

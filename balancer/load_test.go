@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -101,7 +102,7 @@ func comeAndGo(t *testing.T, config string) {
 		ch.update(set(-1)...)
 		old.GracefulStop()
 		at := calls.Load()
-		eventually(t, "more calls", func() bool { return calls.Load() > at+30 || t.Failed() })
+		wait.Until(t, "more calls", func() bool { return calls.Load() > at+30 || t.Failed() })
 	}
 	close(stop)
 	callers.Wait()

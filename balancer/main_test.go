@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
@@ -18,11 +17,9 @@ import (
 	"google.golang.org/grpc/stats"
 
 	_ "github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
-
-// patience bounds every wait of these tests; only a failure takes so long.
-const patience = 20 * time.Second
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
@@ -150,7 +147,7 @@ func (c *channel) call(ctx context.Context, opts ...grpc.CallOption) error {
 // warm calls until every server has been called, and then forgets the calls.
 func (c *channel) warm(t testing.TB, servers ...*server) {
 	t.Helper()
-	eventually(t, "every server to be connected", func() bool {
+	wait.Until(t, "every server to be connected", func() bool {
 		if err := c.call(deadline(t), grpc.WaitForReady(true)); err != nil {
 			t.Fatal(err)
 		}
@@ -168,24 +165,9 @@ func (c *channel) warm(t testing.TB, servers ...*server) {
 
 func deadline(t testing.TB) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// eventually waits until cond holds.
-func eventually(t testing.TB, what string, cond func() bool) {
-	t.Helper()
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	end := time.After(patience)
-	for !cond() {
-		select {
-		case <-tick.C:
-		case <-end:
-			t.Fatalf("waited %v for %s", patience, what)
-		}
-	}
 }
 
 // parallel runs f so many times at once, and waits.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -119,7 +120,7 @@ func TestStreamsOfMicroAreNoLatency(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the stream to grow old", func() bool { return time.Since(began) > life })
+	wait.Until(t, "the stream to grow old", func() bool { return time.Since(began) > life })
 	if err := stream.CloseSend(); err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,7 @@ import (
 	grpcbalancer "google.golang.org/grpc/balancer"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -81,7 +82,7 @@ func refusal(ctx context.Context, cc *fakeConn) error {
 func settle(t testing.TB, cc *fakeConn, n int) {
 	t.Helper()
 	seen := map[string]bool{}
-	eventually(t, "the picker of all", func() bool {
+	wait.Until(t, "the picker of all", func() bool {
 		p, _ := cc.latest()
 		for range 30 * n {
 			key := grpcbalancer.PickInfo{Ctx: balancer.WithHashKey(context.Background(), rand.Text())}

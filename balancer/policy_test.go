@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/resolver"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 func three(t testing.TB) (*server, *server, *server) {
@@ -64,7 +65,7 @@ func TestLeastRequestAvoidsTheBusy(t *testing.T) {
 			defer close(answered)
 			_ = ch.call(ctx)
 		})
-		eventually(t, "the call to arrive", func() bool {
+		wait.Until(t, "the call to arrive", func() bool {
 			select {
 			case <-answered:
 				return true

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -73,7 +74,7 @@ func TestTiers(t *testing.T) {
 	goesTo("resumed", inX, x)
 
 	x.Stop()
-	eventually(t, "calls to the second tier", func() bool {
+	wait.Until(t, "calls to the second tier", func() bool {
 		return ch.call(inX) == nil && stable.calls.Load() > 0
 	})
 	goesTo("a first tier that has failed", inX, stable)

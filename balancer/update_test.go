@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro/balancer"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 )
 
@@ -62,7 +63,7 @@ func TestDraining(t *testing.T) {
 	calls("10-0", 10)
 	b.Stop() // a drains, and the other has failed
 	ch.update(a.instance("a", draining), b.instance("b"))
-	eventually(t, "calls to the draining one", func() bool {
+	wait.Until(t, "calls to the draining one", func() bool {
 		a.calls.Store(0)
 		return ch.call(deadline(t)) == nil && a.calls.Load() == 1
 	})
@@ -81,7 +82,7 @@ func TestEmptySetFailsAtOnce(t *testing.T) {
 		ch.update()
 	}
 	ch.r.CC().ReportError(errors.New("the registry is away"))
-	eventually(t, "the resolver's error", func() bool {
+	wait.Until(t, "the resolver's error", func() bool {
 		err := ch.call(deadline(t))
 		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "the registry is away")
 	})
@@ -99,7 +100,7 @@ func TestAllHaveFailed(t *testing.T) {
 	ch := dial(t, `{"micro_round_robin":{}}`, a.instance("a"))
 	ch.warm(t, a)
 	a.Stop()
-	eventually(t, "the connection's error", func() bool {
+	wait.Until(t, "the connection's error", func() bool {
 		err := ch.call(deadline(t))
 		return status.Code(err) == codes.Unavailable && strings.Contains(err.Error(), "connection refused")
 	})

@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
@@ -288,7 +289,7 @@ func TestMemberCutOff(t *testing.T) {
 	}
 	l.await(t, 100)
 	network.cut()
-	until(t, func() bool { return strings.Contains(logged.String(), "not in the group") })
+	wait.Until(t, "the log to say that the member is out of the group", func() bool { return strings.Contains(logged.String(), "not in the group") })
 	network.heal()
 	healed := time.Now()
 	if err := b.Publish(t.Context(), numbered("t", 100, 100, 10)...); err != nil {

@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	kafkago "github.com/segmentio/kafka-go"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
@@ -42,7 +44,7 @@ func kcat(t *testing.T, addrs []string, stdin string, args ...string) string {
 	if err != nil {
 		t.Skip("kcat is not installed (apt-get install kcat); .ci/run does that")
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, path, append([]string{"-q", "-b", strings.Join(addrs, ",")}, args...)...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -135,5 +137,65 @@ func TestKcatWrites(t *testing.T) {
 		if len(slices.Compact(seen)) != 1 {
 			t.Errorf("key %s is in partitions %v", name, seen)
 		}
+	}
+}
+
+// Messages of a producer that knows nothing of CloudEvents are readable, and
+// ours are by a consumer that is none of ours.
+func TestForeignClients(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	ours := &pubsub.Message{
+		Topic: "t", ID: "id", Type: "test.v1.Happened", Source: "here", Subject: "it", ContentType: "application/protobuf",
+		Key: []byte("key"), Value: []byte{}, Time: time.Date(2026, 11, 23, 9, 0, 0, 123456789, time.UTC),
+		Header: pubsub.Header{{Key: "traceparent", Value: []byte("00-1")}, {Key: "x", Value: []byte("1")}, {Key: "x", Value: []byte("2")}},
+	}
+	if err := b.Publish(t.Context(), ours); err != nil {
+		t.Fatal(err)
+	}
+	w := &kafkago.Writer{Addr: kafkago.TCP(k.Addrs()...), Topic: "t", BatchTimeout: time.Millisecond, Transport: &kafkago.Transport{}}
+	defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
+	defer w.Close()
+	if err := w.WriteMessages(t.Context(), kafkago.Message{Value: []byte("plain"), Headers: []kafkago.Header{{Key: "h", Value: []byte("v")}}}); err != nil {
+		t.Fatal(err)
+	}
+
+	r := kafkago.NewReader(kafkago.ReaderConfig{Brokers: k.Addrs(), Topic: "t", MaxWait: 10 * time.Millisecond})
+	defer r.Close()
+	m, err := r.ReadMessage(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var headers []string
+	for _, h := range m.Headers {
+		headers = append(headers, h.Key+": "+string(h.Value))
+	}
+	want := []string{
+		"ce_specversion: 1.0", "ce_id: id", "ce_source: here", "ce_type: test.v1.Happened", "ce_subject: it",
+		"ce_time: 2026-11-23T09:00:00.123456789Z", "content-type: application/protobuf", "traceparent: 00-1", "x: 1", "x: 2",
+	}
+	if diff := cmp.Diff(want, headers); diff != "" {
+		t.Error(diff)
+	}
+	if string(m.Key) != "key" || !m.Time.Equal(ours.Time.Truncate(time.Millisecond)) {
+		t.Errorf("key %q, time %v", m.Key, m.Time)
+	}
+
+	got := make(chan *pubsub.Message, 2)
+	joined(t, b, "t", "g", func(_ context.Context, d *pubsub.Delivery) error {
+		got <- d.Message
+		return nil
+	}, pubsub.WithConcurrency(1))
+	if diff := cmp.Diff(ours, receive(t, got)); diff != "" {
+		t.Error(diff)
+	}
+	plain := receive(t, got)
+	if time.Since(plain.Time) > time.Minute {
+		t.Errorf("the time is %v, not that of the record", plain.Time)
+	}
+	plain.Time = time.Time{}
+	if diff := cmp.Diff(&pubsub.Message{Topic: "t", Value: []byte("plain"), Header: pubsub.Header{{Key: "h", Value: []byte("v")}}}, plain); diff != "" {
+		t.Error(diff)
 	}
 }

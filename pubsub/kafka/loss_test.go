@@ -11,6 +11,7 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -62,7 +63,7 @@ func (r *trial) inSync() (leader int) {
 	transport := &kafkago.Transport{MetadataTTL: 50 * time.Millisecond}
 	defer transport.CloseIdleConnections()
 	c := &kafkago.Client{Addr: kafkago.TCP(r.addrs...), Transport: transport}
-	until(r, func() bool {
+	wait.Until(r, "every server to have every partition", func() bool {
 		m, err := c.Metadata(r.Context(), &kafkago.MetadataRequest{Topics: []string{r.topic}})
 		if err != nil || len(m.Topics) != 1 || len(m.Topics[0].Partitions) != trialPartitions {
 			return false

@@ -11,6 +11,7 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -79,7 +80,7 @@ func TestStuckHandler(t *testing.T) {
 	one := r.join(handle, pubsub.WithDrainTimeout(drain))
 	one.await()
 	r.publish()
-	until(t, stuck.Load)
+	wait.Until(t, "the handler to be stuck", stuck.Load)
 	begin := time.Now()
 	two := r.join(handle, pubsub.WithDrainTimeout(drain))
 	two.await()
@@ -123,14 +124,14 @@ func TestFrozenMember(t *testing.T) {
 	frozen.relay(relayed)
 	r.publish()
 	r.reach(10)
-	until(t, func() bool { n, _ := relayed.count(); return n > 0 })
+	wait.Until(t, "messages for the member", func() bool { n, _ := relayed.count(); return n > 0 })
 	frozen.signal(t, syscall.SIGSTOP)
 	before, _ := relayed.count()
 	r.reach(60) // the publisher runs but some thousand messages ahead of what stands still
 	_, again := r.l.count()
 	frozen.signal(t, syscall.SIGCONT)
 	all := r.end()
-	until(t, func() bool { n, _ := relayed.count(); return n > before })
+	wait.Until(t, "the member to go on", func() bool { n, _ := relayed.count(); return n > before })
 	one.leave()
 	its, _ := relayed.count()
 	t.Logf("%d messages: the member handled %d until it stood still, and %d in all; %d were handled again meanwhile, %d in all", r.total, before, its, again, all)

@@ -13,6 +13,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
@@ -196,7 +197,7 @@ func TestBrokerKilled(t *testing.T) {
 		k = broker()
 	}
 	again, twice := r.end(), r.inLog()-r.total
-	until(t, func() bool { return int(r.delivered.Load()) >= r.total+twice })
+	wait.Until(t, "all deliveries", func() bool { return int(r.delivered.Load()) >= r.total+twice })
 	one.leave()
 	two.leave()
 	if again != 0 {
@@ -228,7 +229,7 @@ func TestMemberKilled(t *testing.T) {
 	victim.relay(relayed)
 	r.publish()
 	r.reach(40)
-	until(t, func() bool { n, _ := relayed.count(); return n > 0 })
+	wait.Until(t, "messages for the member", func() bool { n, _ := relayed.count(); return n > 0 })
 	victim.kill()
 	again := r.end()
 	one.leave()
