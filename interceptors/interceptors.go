@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/grpc-micro/micro/interceptors/deadline"
+	"github.com/grpc-micro/micro/interceptors/internal/chain"
 	"github.com/grpc-micro/micro/interceptors/logging"
 	"github.com/grpc-micro/micro/interceptors/recovery"
 )
@@ -40,10 +41,10 @@ func WithTimeout(d time.Duration) Option { return func(o *options) { o.timeout =
 func Server(opts ...Option) []grpc.ServerOption {
 	o := newOptions(opts)
 	return []grpc.ServerOption{
-		grpc.ChainUnaryInterceptor(
+		grpc.ChainUnaryInterceptor(chain.UnaryServer(
 			logging.UnaryServerInterceptor(o.logger, o.logging...),
 			recovery.UnaryServerInterceptor(o.logger),
-			deadline.UnaryServerInterceptor(o.timeout)),
+			deadline.UnaryServerInterceptor(o.timeout))),
 		grpc.ChainStreamInterceptor(
 			logging.StreamServerInterceptor(o.logger, o.logging...),
 			recovery.StreamServerInterceptor(o.logger),
@@ -55,10 +56,12 @@ func Server(opts ...Option) []grpc.ServerOption {
 // describes it.
 func Client(opts ...Option) []grpc.DialOption {
 	o := newOptions(opts)
+	unary := logging.UnaryClientInterceptor(o.logger, o.logging...)
+	if o.timeout > 0 {
+		unary = chain.UnaryClient(unary, deadline.UnaryClientInterceptor(o.timeout))
+	}
 	return []grpc.DialOption{
-		grpc.WithChainUnaryInterceptor(
-			logging.UnaryClientInterceptor(o.logger, o.logging...),
-			deadline.UnaryClientInterceptor(o.timeout)),
+		grpc.WithChainUnaryInterceptor(unary),
 		grpc.WithChainStreamInterceptor(
 			logging.StreamClientInterceptor(o.logger, o.logging...)),
 	}
