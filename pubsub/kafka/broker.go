@@ -42,7 +42,8 @@ type Broker struct {
 	client    *kafkago.Client
 	healed    atomic.Int64 // when, in nanoseconds of the Unix era
 
-	topics sync.Map // of *topic by name
+	topics    sync.Map // of *topic by name
+	producers producers
 
 	ctx     context.Context // ends what still runs when Close has waited long enough
 	cancel  context.CancelFunc
@@ -84,6 +85,7 @@ func New(addrs []string, opts ...Option) (*Broker, error) {
 		Timeout:   requestTimeout,
 		Transport: b.transport,
 	}
+	b.producers = producers{b: b, asking: make(chan struct{}, 1)}
 	return b, nil
 }
 

@@ -127,6 +127,7 @@ func (s *sender) giveUp(e *entry, kind, cause error) {
 // split puts the second half of the batch back at the front of the queue, and
 // has later batches be smaller.
 func (s *sender) split() {
+	s.change()
 	size := 0
 	for _, e := range s.batch {
 		size += e.size
@@ -154,6 +155,7 @@ func (s *sender) split() {
 // reject gives up single messages of the batch, and those behind them with one
 // of their keys. The rest of the batch can go on.
 func (s *sender) reject(rejected map[int]error) {
+	s.change()
 	keys := make(map[string]struct{})
 	rest := s.batch[:0]
 	for i, e := range s.batch {

@@ -71,20 +71,23 @@ func headerSize(m *pubsub.Message) int {
 // headerReader reads headers, and gives equal attributes of one message after
 // the other the same memory.
 type headerReader struct {
+	memory
+
 	source, typ, subject, contentType string
 }
 
 // read fills m's attributes. Of an attribute that is there more than once the
 // last one counts. Every other header goes to m.Header, but for one without a
 // name, which could not be published again. A message without attributes, of a
-// producer that knows nothing of CloudEvents, has none.
+// producer that knows nothing of CloudEvents, has none. m keeps nothing of
+// headers' memory.
 func (r *headerReader) read(headers []kafkago.Header, m *pubsub.Message) {
 	foreign := 0
 	for _, h := range headers {
 		switch h.Key {
 		case headerSpec, "":
 		case headerID:
-			m.ID = string(h.Value)
+			m.ID = r.string(h.Value)
 		case headerSource:
 			m.Source = intern(&r.source, h.Value)
 		case headerType:
@@ -110,7 +113,7 @@ func (r *headerReader) read(headers []kafkago.Header, m *pubsub.Message) {
 		switch h.Key {
 		case headerSpec, headerID, headerSource, headerType, headerSubject, headerTime, headerContent, "":
 		default:
-			m.Header = append(m.Header, pubsub.Attr{Key: h.Key, Value: h.Value})
+			m.Header = append(m.Header, pubsub.Attr{Key: h.Key, Value: r.clone(h.Value)})
 		}
 	}
 }

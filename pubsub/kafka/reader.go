@@ -8,10 +8,10 @@ import (
 	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
-	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/grpc-micro/micro/internal/lanes"
 	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
 const (
@@ -30,7 +30,8 @@ const (
 type reader struct {
 	s         *subscription
 	partition int
-	next      int64 // offset to fetch
+	next      int64       // offset to fetch
+	request   *wire.Fetch // the last one, to be used again; nil: there is none
 	headers   headerReader
 	trouble   *trouble
 	queue     atomic.Pointer[lanes.Partition[*delivery]]
@@ -110,64 +111,40 @@ func (r *reader) run(ctx context.Context) {
 // fetch moves one response into the lanes.
 func (r *reader) fetch(ctx context.Context) error {
 	r.asked.CompareAndSwap(0, time.Now().UnixNano())
-	response, err := r.s.b.client.Fetch(ctx, &kafkago.FetchRequest{
-		Topic:     r.s.sub.Topic,
-		Partition: r.partition,
-		Offset:    r.next,
-		MinBytes:  1,
-		MaxBytes:  fetchBytes,
-		MaxWait:   fetchWait,
-	})
-	if err == nil {
-		err = response.Error
+	b := r.s.b
+	answered, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	f := r.request
+	if f == nil {
+		f = new(wire.Fetch)
 	}
-	if err != nil {
+	r.request = nil                                                                       // kafka-go may still use it if there is no answer
+	f.Begin(b.clientID, r.s.sub.Topic, int32(r.partition), r.next, fetchBytes, fetchWait) //nolint:gosec // Kafka has 32 bits for it
+	if _, err := b.transport.RoundTrip(answered, b.client.Addr, f); err != nil {
 		return err
 	}
+	r.request = f
+	defer f.Free()
+	if f.Err != nil {
+		return f.Err
+	}
 	r.asked.Store(0)
-	r.end.Store(response.HighWatermark)
+	r.end.Store(f.End)
 	defer func() { r.read.Store(r.next) }()
-	stream, ok := response.Records.(*protocol.RecordStream)
-	if !ok {
-		return nil // nothing new
-	}
-	before := r.next
-	for _, batch := range stream.Records {
-		if err := r.batch(ctx, batch); err != nil {
-			return err
-		}
-	}
-	if r.next == before && len(stream.Records) > 0 {
-		// The last records of the batch were compacted away, and the server sends
-		// it for each of their offsets.
-		r.next++
-	}
-	return nil
-}
-
-// batch moves one batch into the lanes. The marks of transactions are not
-// messages. What was read before comes again if a batch began with it.
-func (r *reader) batch(ctx context.Context, batch kafkago.RecordReader) error {
-	_, marks := batch.(*protocol.ControlBatch)
 	queue := r.lanes()
 	for {
-		record, err := batch.ReadRecord()
+		record, err := f.Records.Read()
 		if errors.Is(err, io.EOF) {
+			r.next = max(r.next, f.Records.Next) // what is no message is behind us too
 			return nil
 		}
 		if err != nil {
 			return err
 		}
-		if record.Offset < r.next || marks {
-			r.next = max(r.next, record.Offset+1)
-			closeRecord(record)
-			continue
+		if record.Offset < r.next {
+			continue // its batch began before what we asked for
 		}
-		d, err := r.copy(record)
-		closeRecord(record)
-		if err != nil {
-			return err
-		}
+		d := r.copy(record)
 		r.held.Add(int64(d.size))
 		if err := queue.Add(ctx, d.Offset, d.Key, d); err != nil {
 			return err
@@ -176,43 +153,18 @@ func (r *reader) batch(ctx context.Context, batch kafkago.RecordReader) error {
 	}
 }
 
-// copy copies a record, whose memory is kafka-go's, into a delivery.
-func (r *reader) copy(record *kafkago.Record) (*delivery, error) {
-	d := &delivery{reader: r}
+// copy copies a record, whose memory is the request's, into a delivery.
+func (r *reader) copy(record *wire.Record) *delivery {
+	d := r.headers.delivery()
+	d.reader = r
 	d.message.Topic = r.s.sub.Topic
-	d.message.Time = record.Time
+	d.message.Time = time.UnixMilli(record.Time)
 	d.Message = &d.message
 	d.Group, d.Partition, d.Offset = r.s.sub.Group, r.partition, record.Offset
-	keySize, valueSize := length(record.Key), length(record.Value)
-	memory := make([]byte, keySize+valueSize)
-	var err error
-	if record.Key != nil {
-		d.Key = memory[:keySize:keySize]
-		_, err = io.ReadFull(record.Key, d.Key)
-	}
-	if record.Value != nil && err == nil {
-		d.Value = memory[keySize:]
-		_, err = io.ReadFull(record.Value, d.Value)
-	}
+	d.Key, d.Value = r.headers.clone(record.Key), r.headers.clone(record.Value)
 	r.headers.read(record.Headers, &d.message)
-	d.size = len(memory) + 512 // about what the rest takes
-	return d, err
-}
-
-func length(b kafkago.Bytes) int {
-	if b == nil {
-		return 0
-	}
-	return b.Len()
-}
-
-func closeRecord(r *kafkago.Record) {
-	if r.Key != nil {
-		_ = r.Key.Close()
-	}
-	if r.Value != nil {
-		_ = r.Value.Close()
-	}
+	d.size = len(d.Key) + len(d.Value) + 512 // about what the rest takes
+	return d
 }
 
 // hasRoom waits until the partition holds less than its bound; it is false when

@@ -1,48 +1,36 @@
 package kafka
 
 import (
-	"bytes"
-	"io"
-
-	kafkago "github.com/segmentio/kafka-go"
+	"sync"
 
 	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
-// records gives messages to kafka-go's encoder, one after the other, in memory
-// that the next one uses again: the encoder is done with a record when it asks
-// for the next.
-type records struct {
-	msgs   []*pubsub.Message
-	next   int
-	record kafkago.Record
-	key    payload
-	value  payload
+// produceRequest writes messages into a request, one after the other, in memory
+// that the next one uses again.
+type produceRequest struct {
+	wire.Produce
+
+	record wire.Record
 	header headerWriter
 }
 
-func (r *records) ReadRecord() (*kafkago.Record, error) {
-	if r.next == len(r.msgs) {
-		return nil, io.EOF
-	}
-	m := r.msgs[r.next]
-	r.next++
-	r.record = kafkago.Record{Time: m.Time, Headers: r.header.write(m)}
-	if m.Key != nil {
-		r.key.Reset(m.Key)
-		r.record.Key = &r.key
-	}
-	if m.Value != nil {
-		r.value.Reset(m.Value)
-		r.record.Value = &r.value
-	}
-	return &r.record, nil
+// requests are used again, but those that kafka-go may still be sending.
+var requests = sync.Pool{New: func() any { return new(produceRequest) }}
+
+func (r *produceRequest) add(m *pubsub.Message) {
+	r.record.Time, r.record.Key, r.record.Value = m.Time.UnixMilli(), m.Key, m.Value
+	r.record.Headers = r.header.write(m)
+	r.Add(&r.record)
 }
 
-// payload is a kafkago.Bytes.
-type payload struct{ bytes.Reader }
-
-func (*payload) Close() error { return nil }
+// release has the next user of r keep no message alive.
+func (r *produceRequest) release() {
+	r.record.Key, r.record.Value = nil, nil
+	clear(r.record.Headers)
+	requests.Put(r)
+}
 
 // recordSize is how many bytes m takes in a batch at most, uncompressed.
 func recordSize(m *pubsub.Message) int {

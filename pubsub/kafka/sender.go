@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -37,7 +38,8 @@ type sender struct {
 	limit       int      // bytes of a batch
 	cause       error    // why the last request failed
 
-	records *records // the goroutine's
+	producer producer // the goroutine's
+	doubtful bool     // and so is this: the batch may be in the log already
 }
 
 func newSender(t *topic, partition int) *sender {
@@ -179,6 +181,7 @@ func (s *sender) run() {
 func (s *sender) take() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.change()
 	clear(s.batch)
 	s.batch = s.batch[:0]
 	size := 0
@@ -214,33 +217,60 @@ func (s *sender) result(e *entry, kind, cause error) error {
 // request sends the batch. rejected holds what was wrong with single messages,
 // by their place in the batch, if the server knows.
 func (s *sender) request() (rejected map[int]error, err error) {
-	r := s.records
-	if r == nil {
-		r = new(records)
-	}
-	s.records = nil
-	r.msgs, r.next = r.msgs[:0], 0
-	for _, e := range s.batch {
-		r.msgs = append(r.msgs, e.msg)
-	}
-	b := s.topic.b
-	response, err := b.client.Produce(b.ctx, &kafkago.ProduceRequest{
-		Topic:        s.topic.name,
-		Partition:    s.partition,
-		RequiredAcks: kafkago.RequireAll,
-		Records:      r,
-		Compression:  b.compression,
-	})
-	if err == nil { // else kafka-go may still read r, and it is not used again
-		clear(r.msgs)
-		s.records = r
-		rejected, err = response.RecordErrors, response.Error
+	rejected, err = s.produce()
+	if lostSequence(err) {
+		s.topic.b.logger.Warn("kafka: the server has lost count of our messages: they go on by another producer ID, and those of a request without an answer may be twice in the log",
+			"topic", s.topic.name, "partition", s.partition, "error", err)
+		s.producer.assigned = false
+		rejected, err = s.produce()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.inFlight = false
+	s.doubtful = err != nil && (s.doubtful || !notAppended(err))
 	for _, e := range s.batch {
 		e.tried = e.tried || err != nil && !notAppended(err)
 	}
 	return rejected, err
+}
+
+// produce sends the batch once.
+func (s *sender) produce() (rejected map[int]error, err error) {
+	b := s.topic.b
+	ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
+	defer cancel()
+	if !s.producer.assigned {
+		if s.producer, err = b.producers.get(ctx, s.producer); err != nil {
+			return nil, notSent{err}
+		}
+	}
+	r := requests.Get().(*produceRequest)
+	r.Begin(b.clientID, s.topic.name, int32(s.partition), requestTimeout) //nolint:gosec // Kafka has 32 bits for it
+	for _, e := range s.batch {
+		r.add(e.msg)
+	}
+	if err := r.Seal(s.producer.Producer, b.compression); err != nil {
+		return nil, notSent{refusal{err}}
+	}
+	if _, err := b.transport.RoundTrip(ctx, b.client.Addr, r); err != nil {
+		return nil, err // kafka-go may still read r, and it is not used again
+	}
+	rejected, err = r.Rejected, r.Err
+	r.release()
+	if errors.Is(err, kafkago.DuplicateSequenceNumber) {
+		err = nil // the log has it
+	}
+	if err == nil {
+		s.producer.advance(len(s.batch))
+	}
+	return rejected, err
+}
+
+// change says that what comes next is not the same batch again. If the server
+// may have that one, it would take what has its numbers for it, and so there
+// are new ones. The caller holds the lock.
+func (s *sender) change() {
+	if s.doubtful {
+		s.doubtful, s.producer.assigned = false, false
+	}
 }

@@ -1,0 +1,158 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/binary"
+	"hash/crc32"
+	"math/bits"
+
+	"github.com/segmentio/kafka-go/compress"
+	"github.com/segmentio/kafka-go/protocol"
+)
+
+// Record is one record of a batch.
+type Record struct {
+	Offset     int64
+	Time       int64  // milliseconds of the Unix era
+	Key, Value []byte // nil is null
+	Headers    []protocol.Header
+}
+
+// Producer is who publishes a batch, so that the server recognises what it has
+// already. The zero value is nobody.
+type Producer struct {
+	ID       int64
+	Epoch    int16
+	Sequence int32 // of the batch's first record
+	Known    bool  // false: nobody
+}
+
+// Places in a batch.
+const (
+	batchLengthAt = 8 // the length counts from behind it
+	magicAt       = 16
+	crcAt         = 17 // the sum is of what is behind it
+	attributesAt  = 21
+	recordsAt     = 61
+
+	magic = 2
+)
+
+// Attributes of a batch.
+const (
+	compressionMask = 0x7
+	logAppendTime   = 0x8
+	transactional   = 0x10
+	control         = 0x20
+)
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// batch makes one batch, at the end of a request.
+type batch struct {
+	buf     []byte
+	start   int // of the batch in buf
+	records int
+	first   int64 // time
+	latest  int64
+	plain   bytes.Buffer // records to be compressed
+}
+
+// begin begins a batch at the end of buf.
+func (b *batch) begin(buf []byte) {
+	b.start = len(buf)
+	b.buf = append(buf, make([]byte, recordsAt)...)
+	b.records, b.first, b.latest = 0, 0, 0
+}
+
+// add adds a record. It is done with r's memory when it returns.
+func (b *batch) add(r *Record) {
+	if b.records == 0 {
+		b.first, b.latest = r.Time, r.Time
+	}
+	b.latest = max(b.latest, r.Time)
+	size := 1 + varsize(r.Time-b.first) + varsize(int64(b.records)) + bytesSize(r.Key) + bytesSize(r.Value) + varsize(int64(len(r.Headers)))
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		size += varsize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
+	}
+	buf := binary.AppendVarint(b.buf, int64(size))
+	buf = append(buf, 0) // attributes: none are defined
+	buf = binary.AppendVarint(buf, r.Time-b.first)
+	buf = binary.AppendVarint(buf, int64(b.records))
+	buf = appendBytes(buf, r.Key)
+	buf = appendBytes(buf, r.Value)
+	buf = binary.AppendVarint(buf, int64(len(r.Headers)))
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		buf = binary.AppendVarint(buf, int64(len(h.Key)))
+		buf = append(buf, h.Key...)
+		buf = appendBytes(buf, h.Value)
+	}
+	b.buf = buf
+	b.records++
+}
+
+// seal compresses the records and completes the batch's header.
+func (b *batch) seal(p Producer, compression compress.Compression) error {
+	if codec := compression.Codec(); codec != nil {
+		b.plain.Reset()
+		b.plain.Write(b.buf[b.start+recordsAt:])
+		b.buf = b.buf[:b.start+recordsAt]
+		w := codec.NewWriter((*appender)(b))
+		if _, err := w.Write(b.plain.Bytes()); err != nil {
+			return err
+		}
+		if err := w.Close(); err != nil {
+			return err
+		}
+	}
+	if !p.Known {
+		p = Producer{ID: -1, Epoch: -1, Sequence: -1}
+	}
+	h := b.buf[b.start:b.start]
+	h = binary.BigEndian.AppendUint64(h, 0)                                    // the first offset is the server's to give
+	h = binary.BigEndian.AppendUint32(h, uint32(len(b.buf)-b.start-magicAt+4)) //nolint:gosec // batches have a megabyte
+	h = binary.BigEndian.AppendUint32(h, ^uint32(0))                           // the leader's epoch: not known
+	h = append(h, magic)
+	h = binary.BigEndian.AppendUint32(h, 0)                                   // the sum
+	h = binary.BigEndian.AppendUint16(h, uint16(compression)&compressionMask) //nolint:gosec // 0 to 4
+	h = binary.BigEndian.AppendUint32(h, uint32(b.records-1))                 //nolint:gosec // as many as fit into a batch
+	h = binary.BigEndian.AppendUint64(h, uint64(b.first))                     //nolint:gosec // two's complement is the format
+	h = binary.BigEndian.AppendUint64(h, uint64(b.latest))                    //nolint:gosec // two's complement is the format
+	h = binary.BigEndian.AppendUint64(h, uint64(p.ID))                        //nolint:gosec // two's complement is the format
+	h = binary.BigEndian.AppendUint16(h, uint16(p.Epoch))                     //nolint:gosec // two's complement is the format
+	h = binary.BigEndian.AppendUint32(h, uint32(p.Sequence))                  //nolint:gosec // two's complement is the format
+	binary.BigEndian.AppendUint32(h, uint32(b.records))                       //nolint:gosec // as many as fit into a batch
+	whole := b.buf[b.start:]
+	binary.BigEndian.PutUint32(whole[crcAt:], crc32.Checksum(whole[attributesAt:], castagnoli))
+	return nil
+}
+
+// appender writes to the end of a batch.
+type appender batch
+
+func (a *appender) Write(p []byte) (int, error) {
+	a.buf = append(a.buf, p...)
+	return len(p), nil
+}
+
+func appendBytes(buf, b []byte) []byte {
+	if b == nil {
+		return append(buf, 1) // -1
+	}
+	buf = binary.AppendVarint(buf, int64(len(b)))
+	return append(buf, b...)
+}
+
+func bytesSize(b []byte) int {
+	if b == nil {
+		return 1
+	}
+	return varsize(int64(len(b))) + len(b)
+}
+
+// varsize is how many bytes a varint takes.
+func varsize(v int64) int {
+	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7 //nolint:gosec // ZigZag
+}
