@@ -123,8 +123,12 @@ func (e *Endpoint) failure() error {
 }
 
 // addressKey tells endpoints apart as grpc does: by their addresses in any
-// order.
+// order; but for local sockets, so that an instance is the same one, and ranks the
+// same in a subset, whether the client is on its host or not.
 func addressKey(addresses []grpcresolver.Address) string {
+	if len(addresses) > 1 && resolver.IsLocal(addresses[0]) {
+		addresses = addresses[1:]
+	}
 	if len(addresses) == 1 {
 		return addresses[0].Addr
 	}

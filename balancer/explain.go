@@ -3,12 +3,14 @@ package balancer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
+	grpcresolver "google.golang.org/grpc/resolver"
 
 	"github.com/grpc-micro/micro/resolver"
 )
@@ -26,9 +28,10 @@ type Explanation struct {
 
 // Candidate is an instance in an Explanation.
 type Candidate struct {
-	Instance *resolver.Instance
-	State    connectivity.State
-	Dropped  string // why the call does not go there; empty: it may
+	Instance  *resolver.Instance
+	Addresses []grpcresolver.Address // as they are tried: a local socket (resolver.IsLocal) comes first
+	State     connectivity.State
+	Dropped   string // why the call does not go there; empty: it may
 
 	Weight   uint32
 	Ejected  time.Duration // for how long it still is; 0: it is not
@@ -81,7 +84,7 @@ func (x *explainer) look(a *answer) error {
 	now := time.Now()
 	for _, e := range p.endpoints {
 		c := Candidate{
-			Instance: e.Instance(), State: e.state(),
+			Instance: e.Instance(), Addresses: e.dialed(), State: e.state(),
 			Weight: uint32(e.weight()), Ejected: max(0, p.set.ejectedFor(e, now)), Share: e.share(p.config.slowStart),
 			InFlight: e.InFlight(), Latency: e.Latency(), Picks: e.picks.Load(), Failures: e.record.inARow.Load(),
 		}
@@ -136,6 +139,23 @@ func drops(f Filter, inst *resolver.Instance) Filter {
 	return f
 }
 
+func (e *Endpoint) dialed() []grpcresolver.Address {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Clone(e.addresses)
+}
+
+// addresses is how a table has them; the name of a local socket says nothing.
+func (c *Candidate) addresses() string {
+	all := make([]string, len(c.Addresses))
+	for i, a := range c.Addresses {
+		if all[i] = a.Addr; resolver.IsLocal(a) {
+			all[i] = "local socket"
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // count begins to track everything, for explanations.
 func (b *endpointSet) count() {
 	b.mu.Lock()
@@ -170,9 +190,9 @@ func (x *Explanation) String() string {
 		fmt.Fprintf(&b, "error: %v\n", x.Err)
 	}
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "INSTANCE\tVERSION\tZONE\tSTATE\tWEIGHT\tSHARE\tIN FLIGHT\tLATENCY\tPICKS\tFAILURES\tEJECTED\tDROPPED")
+	_, _ = fmt.Fprintln(w, "INSTANCE\tADDRESSES\tVERSION\tZONE\tSTATE\tWEIGHT\tSHARE\tIN FLIGHT\tLATENCY\tPICKS\tFAILURES\tEJECTED\tDROPPED")
 	for _, c := range x.Instances {
-		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%v\t%d\t%.0f%%\t%d\t%v\t%d\t%d\t%v\t%s\n", c.Instance.ID, c.Instance.Version, c.Instance.Zone,
+		_, _ = fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%v\t%d\t%.0f%%\t%d\t%v\t%d\t%d\t%v\t%s\n", c.Instance.ID, c.addresses(), c.Instance.Version, c.Instance.Zone,
 			c.State, c.Weight, 100*c.Share, c.InFlight, c.Latency, c.Picks, c.Failures, c.Ejected.Round(time.Millisecond), c.Dropped)
 	}
 	_ = w.Flush() // a Builder takes everything

@@ -56,6 +56,10 @@ func WithSnapshots(dir string) BuilderOption { return func(b *builder) { b.snaps
 // or about which the registry is silent for 2 s, fail with Unavailable and the
 // reason, unless they wait for ready.
 //
+// An instance on this host that has a local socket (Instance.Local) is dialled by
+// that, and by Addrs when nobody answers there. A ClientConn with a dialer of the
+// user's (grpc.WithContextDialer) gets Addrs only.
+//
 // Build does not block on the registry. d must outlive the ClientConns.
 func NewBuilder(d Discovery, opts ...BuilderOption) grpcresolver.Builder {
 	b := &builder{discovery: d, linger: defaultLinger, grace: defaultGrace, logger: slog.Default()}
@@ -77,7 +81,7 @@ func (b *builder) Scheme() string { return Scheme }
 
 // Build implements grpc's resolver.Builder. What a lingering watch knows is
 // handed over before it returns.
-func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, _ grpcresolver.BuildOptions) (grpcresolver.Resolver, error) {
+func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, opts grpcresolver.BuildOptions) (grpcresolver.Resolver, error) {
 	service := target.Endpoint()
 	switch err := ValidateService(service); {
 	case b.discovery == nil:
@@ -94,6 +98,7 @@ func (b *builder) Build(target grpcresolver.Target, cc grpcresolver.ClientConn, 
 		cc: cc, cancel: cancel, done: make(chan struct{}),
 		watch: acquire(b, service), linger: b.linger,
 		changed: make(chan struct{}, 1),
+		dials:   opts.Dialer != nil,
 	}
 	r.watch.join(r)
 	r.deliver()
@@ -110,6 +115,7 @@ type clientResolver struct {
 	watch   *watch
 	linger  time.Duration
 	changed chan struct{} // of capacity 1
+	dials   bool          // the ClientConn has the user's dialer, which gets Addrs and nothing else
 	cancel  context.CancelFunc
 	done    chan struct{}
 
@@ -140,10 +146,14 @@ func (r *clientResolver) deliver() {
 		return
 	}
 	r.delivered = state.version
+	endpoints := state.near
+	if r.dials {
+		endpoints = state.endpoints
+	}
 	switch {
-	case len(state.endpoints) > 0:
+	case len(endpoints) > 0:
 		r.has = true
-		_ = r.cc.UpdateState(grpcresolver.State{Endpoints: state.endpoints, ServiceConfig: r.parsed(state.config)})
+		_ = r.cc.UpdateState(grpcresolver.State{Endpoints: endpoints, ServiceConfig: r.parsed(state.config)})
 	case state.known:
 		// The last instance has gone: no call may go to the old ones, and none may
 		// hang. A first state without endpoints would be the same to the caller,

@@ -26,6 +26,11 @@ type Instance struct {
 	Weight  uint32            // relative share of calls; 0 means 1
 	Labels  map[string]string // free: {"lane": "canary"}
 
+	// Local is a unix socket for clients on the instance's host, "HOST/NAME" as
+	// ListenLocal returns it, or empty. NewBuilder's resolver dials it before
+	// Addrs; for everyone else it does not exist.
+	Local string
+
 	// Draining says that the instance still serves, and should be given no
 	// new call while another instance can take it.
 	Draining bool
@@ -50,7 +55,7 @@ func (i *Instance) Equal(o *Instance) bool {
 	if i == nil || o == nil {
 		return false
 	}
-	return i.ID == o.ID && i.Service == o.Service && i.Version == o.Version && i.Zone == o.Zone &&
+	return i.ID == o.ID && i.Service == o.Service && i.Version == o.Version && i.Zone == o.Zone && i.Local == o.Local &&
 		i.Weight == o.Weight && i.Draining == o.Draining &&
 		slices.Equal(i.Addrs, o.Addrs) && maps.Equal(i.Labels, o.Labels)
 }
@@ -77,7 +82,7 @@ func (i *Instance) Validate() error {
 
 // validateTexts checks what filters compare and logs show.
 func (i *Instance) validateTexts() error {
-	for _, text := range []struct{ what, value string }{{"version", i.Version}, {"zone", i.Zone}} {
+	for _, text := range []struct{ what, value string }{{"version", i.Version}, {"zone", i.Zone}, {"local socket", i.Local}} {
 		if err := validateText(text.value); err != nil {
 			return fmt.Errorf("resolver: instance %s of %s: %s %.40q %w", i.ID, i.Service, text.what, text.value, err)
 		}

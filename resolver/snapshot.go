@@ -36,6 +36,7 @@ type savedInstance struct {
 	Weight   uint32            `json:"weight,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Draining bool              `json:"draining,omitempty"`
+	Local    string            `json:"local,omitempty"`
 }
 
 func snapshotFile(dir, service string) string { return filepath.Join(dir, service+".instances") }
@@ -45,7 +46,7 @@ func snapshotFile(dir, service string) string { return filepath.Join(dir, servic
 func writeSnapshot(dir, service string, insts []*Instance) (err error) {
 	content := snapshot{Service: service, Saved: time.Now().UTC(), Instances: make([]savedInstance, len(insts))}
 	for i, inst := range insts {
-		content.Instances[i] = savedInstance{inst.ID, inst.Version, inst.Zone, inst.Addrs, inst.Weight, inst.Labels, inst.Draining}
+		content.Instances[i] = savedInstance{inst.ID, inst.Version, inst.Zone, inst.Addrs, inst.Weight, inst.Labels, inst.Draining, inst.Local}
 	}
 	data, err := json.Marshal(content)
 	if err != nil {
@@ -101,7 +102,10 @@ func readSnapshot(dir, service string) (insts []*Instance, saved time.Time, err 
 	}
 	insts = make([]*Instance, len(content.Instances))
 	for i, s := range content.Instances {
-		insts[i] = &Instance{s.ID, service, s.Version, s.Zone, s.Addrs, s.Weight, s.Labels, s.Draining}
+		insts[i] = &Instance{
+			ID: s.ID, Service: service, Version: s.Version, Zone: s.Zone, Addrs: s.Addrs,
+			Weight: s.Weight, Labels: s.Labels, Draining: s.Draining, Local: s.Local,
+		}
 	}
 	return insts, content.Saved, nil
 }

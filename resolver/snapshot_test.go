@@ -41,7 +41,7 @@ func TestColdStart(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "folder")
 	full := &resolver.Instance{
 		ID: "10.0.0.1:80", Service: "cold", Version: "v1", Zone: "z", Weight: 3, Draining: true,
-		Addrs: []string{"h:1", "[::1]:1"}, Labels: map[string]string{"lane": "x"},
+		Addrs: []string{"h:1", "[::1]:1"}, Labels: map[string]string{"lane": "x"}, Local: "host/name",
 	}
 	other := &resolver.Instance{ID: "b", Service: "cold", Addrs: []string{"h:2"}}
 	for name, silent := range map[string]bool{"away": false, "silent": true} {

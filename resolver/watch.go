@@ -54,6 +54,7 @@ type state struct {
 	known     bool // the registry has answered at least once
 	instances []*Instance
 	endpoints []grpcresolver.Endpoint // of instances, in the same order
+	near      []grpcresolver.Endpoint // the same, with the local sockets of those on this host
 	err       error                   // why it is not known
 
 	config  string // grpc's service config; "": none
@@ -293,7 +294,7 @@ func (w *watch) show(next []*Instance) {
 	if changed {
 		w.changed = time.Now()
 		w.logger.Debug("resolver: instances changed", "service", w.service, "instances", len(next), "before", len(last.instances))
-		w.set(state{known: true, instances: next, endpoints: endpoints})
+		w.set(state{known: true, instances: next, endpoints: endpoints, near: nearby(next, endpoints)})
 	}
 }
 

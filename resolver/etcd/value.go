@@ -25,12 +25,13 @@ type details struct {
 	Weight   uint32            `json:"weight,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Draining bool              `json:"draining,omitempty"`
+	Local    string            `json:"local,omitempty"` // for clients on one host
 }
 
 func encode(inst *resolver.Instance) (string, error) {
 	meta, err := json.Marshal(details{
 		Version: inst.Version, Zone: inst.Zone, More: inst.Addrs[1:],
-		Weight: inst.Weight, Labels: inst.Labels, Draining: inst.Draining,
+		Weight: inst.Weight, Labels: inst.Labels, Draining: inst.Draining, Local: inst.Local,
 	})
 	if err != nil {
 		return "", fmt.Errorf("etcd: encode instance %s of %s: %w", inst.ID, inst.Service, err)
@@ -66,7 +67,7 @@ func decode(service, id string, data []byte) (*resolver.Instance, error) {
 	}
 	inst := &resolver.Instance{
 		ID: id, Service: service, Version: m.Version, Zone: m.Zone,
-		Addrs: append([]string{v.Addr}, m.More...), Weight: m.Weight, Labels: m.Labels, Draining: m.Draining,
+		Addrs: append([]string{v.Addr}, m.More...), Weight: m.Weight, Labels: m.Labels, Draining: m.Draining, Local: m.Local,
 	}
 	// Other programs name keys as they like: etcd's own examples end them in the
 	// address, which could not be registered here, and serves as well as any.

@@ -25,9 +25,9 @@ func TestValue(t *testing.T) {
 	r := open(t)
 	r.register(&resolver.Instance{
 		ID: "a", Service: "svc", Version: "v2", Zone: "z", Weight: 3, Draining: true,
-		Addrs: []string{"10.0.0.1:80", "[::1]:80"}, Labels: map[string]string{"lane": "x"},
+		Addrs: []string{"10.0.0.1:80", "[::1]:80"}, Labels: map[string]string{"lane": "x"}, Local: "host/name",
 	}, instance("b"))
-	const want = `{"Op":0,"Addr":"10.0.0.1:80","Metadata":{"version":"v2","zone":"z","addrs":["[::1]:80"],"weight":3,"labels":{"lane":"x"},"draining":true}}`
+	const want = `{"Op":0,"Addr":"10.0.0.1:80","Metadata":{"version":"v2","zone":"z","addrs":["[::1]:80"],"weight":3,"labels":{"lane":"x"},"draining":true,"local":"host/name"}}`
 	got, lease := r.get("svc/a")
 	if got != want {
 		t.Errorf("value is %s\nwant     %s", got, want)

@@ -34,6 +34,7 @@ type described struct {
 	Weight   uint32            `json:"weight,omitempty"`
 	Labels   map[string]string `json:"labels,omitempty"`
 	Draining bool              `json:"draining,omitempty"`
+	Local    string            `json:"local,omitempty"`
 
 	// Since is when it was registered, in microseconds since 1970. Of several
 	// that claim one ID, the latest is the instance.
@@ -55,7 +56,7 @@ type announcement struct {
 func (n names) records(e *entry, ttl time.Duration) ([]dns.RR, error) {
 	text, err := json.Marshal(described{
 		Service: e.inst.Service, ID: e.inst.ID, Addrs: e.inst.Addrs, Version: e.inst.Version, Zone: e.inst.Zone,
-		Weight: e.inst.Weight, Labels: e.inst.Labels, Draining: e.inst.Draining, Since: e.since, Change: e.change,
+		Weight: e.inst.Weight, Labels: e.inst.Labels, Draining: e.inst.Draining, Local: e.inst.Local, Since: e.since, Change: e.change,
 	})
 	if err != nil {
 		return nil, err
@@ -190,7 +191,7 @@ func read(txt *dns.TXT) (announcement, error) {
 	}
 	inst := &resolver.Instance{
 		ID: d.ID, Service: d.Service, Version: d.Version, Zone: d.Zone, Addrs: d.Addrs,
-		Weight: d.Weight, Labels: d.Labels, Draining: d.Draining,
+		Weight: d.Weight, Labels: d.Labels, Draining: d.Draining, Local: d.Local,
 	}
 	if err := inst.Validate(); err != nil {
 		return announcement{}, err

@@ -87,6 +87,7 @@ func instance(service, id string) *resolver.Instance {
 	return &resolver.Instance{
 		ID: id, Service: service, Version: "v1.2.3", Zone: "zone-a", Weight: 7,
 		Addrs:  []string{"10.0.0.1:8080", "[2001:db8::1]:8080"},
+		Local:  "host/name",
 		Labels: map[string]string{"lane": "canary", "text": "two\nlines, \"quoted\", ünïcode"},
 	}
 }
