@@ -48,8 +48,8 @@ func newAnnouncement(s *Service, insts []*resolver.Instance) (*announcement, err
 	return a, nil
 }
 
-func (s *Service) prepareAnnouncement(addrs []string) error {
-	a, err := newAnnouncement(s, s.instances(addrs))
+func (s *Service) prepareAnnouncement(addrs []string, local string) error {
+	a, err := newAnnouncement(s, s.instances(addrs, local))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.announce = a

@@ -154,10 +154,10 @@ func (s *Service) check() error {
 }
 
 // instances describes this process under each name by which it is found.
-func (s *Service) instances(addrs []string) []*resolver.Instance {
+func (s *Service) instances(addrs []string, local string) []*resolver.Instance {
 	insts := []*resolver.Instance{{
 		ID: s.opts.id, Service: s.name, Version: s.opts.version, Zone: s.opts.zone,
-		Addrs: addrs, Weight: s.opts.weight, Labels: s.opts.labels,
+		Addrs: addrs, Weight: s.opts.weight, Labels: s.opts.labels, Local: local,
 	}}
 	for name := range s.services.GetServiceInfo() {
 		if name != s.name && !infrastructure(name) {

@@ -37,6 +37,7 @@ type options struct {
 	serverOptions   []grpc.ServerOption
 	readyCheck      func(context.Context) error
 	reflection      bool
+	localSocket     bool
 	shutdownTimeout time.Duration
 	drainDelay      time.Duration // negative: not set
 	brokers         []pubsub.Broker
@@ -115,6 +116,24 @@ func WithReadyCheck(check func(context.Context) error) Option {
 // where the schema is nobody's business.
 func WithReflection(on bool) Option { return func(o *options) { o.reflection = on } }
 
+// WithLocalSocket says whether the service is served on a unix socket, too, which
+// clients on its host dial by themselves, whatever their credentials, policy and
+// interceptors are. The default is true; it is without effect elsewhere than on
+// Linux, without a registry, with WithListener or a unix address, and where
+// WithAdvertise names anything but an IP address of this host with the port that
+// is listened on: a proxy or a load balancer is not gone round.
+//
+// "On its host" is in its network namespace: containers with networks of their
+// own, other hosts and clients that are not micro's come by TCP, as does
+// everybody when the socket does not answer. It is abstract (it has no file), has
+// a name of its own in each process, and is open to those who could dial the port
+// on loopback. Credentials are those of the server, and TLS checks the same name.
+//
+// For handlers and interceptors the peer of such a call (peer.FromContext) is a
+// *net.UnixAddr and no IP address: switch it off where addresses decide who may
+// call.
+func WithLocalSocket(on bool) Option { return func(o *options) { o.localSocket = on } }
+
 // WithShutdownTimeout bounds the stop, from when the drain delay is over until
 // Run returns. The default is 20 s: below the 30 s that Kubernetes grants,
 // above the 10 s that a subscription gives its handlers.
@@ -138,6 +157,7 @@ func newOptions(opts []Option) options {
 	o := options{
 		address:         ":0",
 		reflection:      true,
+		localSocket:     true,
 		shutdownTimeout: defaultShutdownTimeout,
 		drainDelay:      -1,
 		logger:          slog.Default(),

@@ -45,17 +45,20 @@ func (s *Service) Run(ctx context.Context) error {
 		return errors.Join(err, s.unused())
 	}
 	addrs, err := advertised(ctx, s.opts.advertise, lis.Addr(), registryServers(s.opts.registry))
+	var socket *localSocket
 	if err == nil {
-		err = s.prepareAnnouncement(addrs)
+		socket = s.listenLocal(ctx, lis.Addr(), addrs)
+		err = s.prepareAnnouncement(addrs, socket.name())
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("micro: service %s: %w", s.name, err), lis.Close(), s.unused())
+		return errors.Join(fmt.Errorf("micro: service %s: %w", s.name, err), lis.Close(), socket.Close(), s.unused())
 	}
 
 	served := make(chan error, 1)
 	s.serve(lis, served)
+	socket.serve(s)
 	if err = s.awaitReady(ctx, served); err == nil && ctx.Err() == nil {
-		s.opts.logger.Info("micro: serving", "service", s.name, "id", s.opts.id, "version", s.opts.version, "listen", lis.Addr(), "advertise", addrs)
+		s.opts.logger.Info("micro: serving", "service", s.name, "id", s.opts.id, "version", s.opts.version, "listen", lis.Addr(), "advertise", addrs, "local", socket.name())
 		s.setHealth(grpc_health_v1.HealthCheckResponse_SERVING)
 		s.announce.start(context.WithoutCancel(ctx))
 		s.tasks.start(context.WithValue(context.WithoutCancel(ctx), stoppingKey{}, s.calls.stopping))
