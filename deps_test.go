@@ -38,6 +38,7 @@ pubsub/pubsubtest       ← pubsub, grpc, go-cmp
 metrics                 ← resolver, pubsub, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
 interceptors/lane       ← balancer, pubsub, grpc
+interceptors/rpcmetrics ← interceptors/..., prometheus, grpc
 protoc-gen-micro/...    ← proto/micro/v1, grpc
 proto/micro/v1          ← grpc
 dev                     ← resolver, pubsub, grpc, etcd client, etcd server, kfake

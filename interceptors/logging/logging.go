@@ -8,7 +8,8 @@ import (
 
 	"github.com/grpc-ecosystem/go-grpc-middleware/v2/interceptors"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
+
+	"github.com/grpc-micro/micro/interceptors/internal/outcome"
 )
 
 // log is not on go-grpc-middleware's logging, which builds its fields before
@@ -44,7 +45,7 @@ func (l *log) wants(fullMethod string, err error) bool {
 // finished writes the line of a call that is wanted. Either of addr and target
 // may be missing.
 func (l *log) finished(ctx context.Context, fullMethod string, start time.Time, addr net.Addr, target string, err error) {
-	code := codeOf(err)
+	code := outcome.Code(err)
 	level := l.levels(code)
 	if !l.logger.Enabled(ctx, level) {
 		return
@@ -68,13 +69,4 @@ func (l *log) finished(ctx context.Context, fullMethod string, start time.Time, 
 		return
 	}
 	l.logger.LogAttrs(ctx, level, "grpc: call failed", append(attrs, slog.Any("error", err))...)
-}
-
-// codeOf returns the code that grpc sends for what a handler returned: it
-// knows context errors, where status.Code says Unknown.
-func codeOf(err error) codes.Code {
-	if s, ok := status.FromError(err); ok {
-		return s.Code()
-	}
-	return status.FromContextError(err).Code()
 }

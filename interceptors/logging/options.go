@@ -4,6 +4,8 @@ import (
 	"log/slog"
 
 	"google.golang.org/grpc/codes"
+
+	"github.com/grpc-micro/micro/interceptors/internal/outcome"
 )
 
 // Option changes what is logged.
@@ -37,14 +39,14 @@ func WithLevels(levels func(codes.Code) slog.Level) Option {
 func WithPeer() Option { return func(l *log) { l.peer = true } }
 
 func serverLevel(code codes.Code) slog.Level {
-	if serverFault(code) {
+	if outcome.ServerFault(code) {
 		return slog.LevelError
 	}
 	return otherLevel(code)
 }
 
 func clientLevel(code codes.Code) slog.Level {
-	if serverFault(code) {
+	if outcome.ServerFault(code) {
 		return slog.LevelWarn
 	}
 	return otherLevel(code)
@@ -55,15 +57,4 @@ func otherLevel(code codes.Code) slog.Level {
 		return slog.LevelDebug
 	}
 	return slog.LevelInfo
-}
-
-// serverFault is OpenTelemetry's list: the codes with which a server span is
-// an error (semantic conventions for gRPC).
-func serverFault(code codes.Code) bool {
-	switch code {
-	case codes.Unknown, codes.DeadlineExceeded, codes.Unimplemented, codes.Internal, codes.Unavailable, codes.DataLoss:
-		return true
-	default:
-		return false
-	}
 }
