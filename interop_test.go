@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/peer"
 
 	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/dev"
@@ -60,9 +61,13 @@ func TestPlainClientWithEtcdsResolver(t *testing.T) {
 	c := testpb.NewTestServiceClient(conn)
 	ctx, answered := deadline(t), map[string]bool{}
 	wait.Until(t, "both instances to answer", func() bool {
-		id, err := call(ctx, c, grpc.WaitForReady(true))
+		var from peer.Peer
+		id, err := call(ctx, c, grpc.WaitForReady(true), grpc.Peer(&from))
 		if err != nil {
 			t.Fatal(err)
+		}
+		if from.Addr.Network() != "tcp" {
+			t.Errorf("it was led to the local socket %v", from.Addr)
 		}
 		answered[id] = true
 		return len(answered) == 2

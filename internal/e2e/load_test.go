@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/peer"
 
 	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/internal/wait"
@@ -29,7 +30,7 @@ const retrying = `{
 // of its own.
 type load struct {
 	calls, failed, unaddressed atomic.Int64
-
+	local                      atomic.Int64 // calls over a local socket
 	callers int
 	timeout time.Duration // of a call
 	stop    func()
@@ -96,11 +97,17 @@ func (l *load) note(t *testing.T, err error) {
 func (l *load) call(c testpb.TestServiceClient, stream bool) error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
+	var server peer.Peer
+	defer func() {
+		if server.Addr != nil && server.Addr.Network() == "unix" {
+			l.local.Add(1)
+		}
+	}()
 	if !stream {
-		_, err := c.UnaryCall(ctx, &testpb.SimpleRequest{})
+		_, err := c.UnaryCall(ctx, &testpb.SimpleRequest{}, grpc.Peer(&server))
 		return err
 	}
-	s, err := c.FullDuplexCall(ctx)
+	s, err := c.FullDuplexCall(ctx, grpc.Peer(&server))
 	if err != nil {
 		return err
 	}

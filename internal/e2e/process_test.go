@@ -27,6 +27,7 @@ import (
 const (
 	childRegistry = "MICRO_TEST_REGISTRY"
 	childID       = "MICRO_TEST_ID"
+	childTCP      = "MICRO_TEST_TCP" // not empty: it has no local socket
 )
 
 // serveAsChild is main in such a process.
@@ -42,6 +43,7 @@ func serveAsChild(url string) error {
 		micro.WithID(os.Getenv(childID)),
 		micro.WithAddress("127.0.0.1:0"),
 		micro.WithDrainDelay(200*time.Millisecond),
+		micro.WithLocalSocket(os.Getenv(childTCP) == ""),
 		micro.WithLogger(slog.New(slog.DiscardHandler)))
 	testpb.RegisterTestServiceServer(svc, server{})
 	go func() {
@@ -83,10 +85,10 @@ type process struct {
 }
 
 // startProcess returns when the server can be found.
-func startProcess(t *testing.T, url, id string) *process {
+func startProcess(t *testing.T, url, id string, env ...string) *process {
 	t.Helper()
 	p := &process{exec.Command(os.Args[0]), t, id}
-	p.Env = append(os.Environ(), childRegistry+"="+url, childID+"="+id)
+	p.Env = append(os.Environ(), append(env, childRegistry+"="+url, childID+"="+id)...)
 	p.Stderr = os.Stderr
 	out, err := p.StdoutPipe()
 	if err != nil {

@@ -3,19 +3,26 @@ package e2e_test
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 
 	"google.golang.org/grpc"
 )
 
 // Five server processes are replaced one after the other under constant load,
-// without retries: no call fails, unary or stream. MICRO_SOAK, a duration, goes
-// on until 100,000 calls were made.
+// without retries: no call fails, unary or stream, over their local sockets and
+// over TCP. MICRO_SOAK, a duration, goes on until 100,000 calls were made.
 func TestRollingRestart(t *testing.T) {
+	for name, env := range map[string][]string{"local sockets": nil, "TCP": {childTCP + "=1"}} {
+		t.Run(name, func(t *testing.T) { rollingRestart(t, env) })
+	}
+}
+
+func rollingRestart(t *testing.T, env []string) {
 	etcd := startEtcd(t)
 	fleet := make([]*process, 5)
 	for n := range fleet {
-		fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-0", n))
+		fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-0", n), env...)
 	}
 	l := startLoad(t, etcd.URL(), true, patience)
 	l.more(t, 100)
@@ -25,7 +32,7 @@ func TestRollingRestart(t *testing.T) {
 	}
 	for ; rounds < 1 || l.calls.Load() < least; rounds++ {
 		for n, old := range fleet {
-			fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-%d", n, rounds+1))
+			fleet[n] = startProcess(t, etcd.URL(), fmt.Sprintf("server-%d-%d", n, rounds+1), env...)
 			old.terminate()
 			l.more(t, 100)
 		}
@@ -37,6 +44,13 @@ func TestRollingRestart(t *testing.T) {
 	t.Logf("%d restarts, %d calls, %d failed", rounds*len(fleet), l.calls.Load(), l.failed.Load())
 	if l.failed.Load() > 0 {
 		t.Errorf("%d of %d calls failed", l.failed.Load(), l.calls.Load())
+	}
+	want := int64(0)
+	if env == nil && runtime.GOOS == "linux" {
+		want = l.calls.Load()
+	}
+	if got := l.local.Load(); got != want {
+		t.Errorf("%d of %d calls went over a local socket, want %d", got, l.calls.Load(), want)
 	}
 }
 
