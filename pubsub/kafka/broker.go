@@ -43,6 +43,7 @@ type Broker struct {
 	healed    atomic.Int64 // when, in nanoseconds of the Unix era
 
 	topics    sync.Map // of *topic by name
+	servers   sync.Map // of *server by ID
 	producers producers
 
 	ctx     context.Context // ends what still runs when Close has waited long enough

@@ -7,29 +7,31 @@ import (
 	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
-// produceRequest writes messages into a request, one after the other, in memory
-// that the next one uses again.
-type produceRequest struct {
-	wire.Produce
+// parcel is a batch on its way to a partition.
+type parcel struct {
+	wire.Part
+
+	server int32          // who has answered
+	err    error          // why nobody has
+	turn   chan []*parcel // capacity 1: receives nil when there is a result, and else what to send
 
 	record wire.Record
 	header headerWriter
 }
 
-// requests are used again, but those that kafka-go may still be sending.
-var requests = sync.Pool{New: func() any { return new(produceRequest) }}
+// parcels are used again: partitions that rest hold no memory.
+var parcels = sync.Pool{New: func() any { return &parcel{turn: make(chan []*parcel, 1)} }}
 
-func (r *produceRequest) add(m *pubsub.Message) {
-	r.record.Time, r.record.Key, r.record.Value = m.Time.UnixMilli(), m.Key, m.Value
-	r.record.Headers = r.header.write(m)
-	r.Add(&r.record)
-}
-
-// release has the next user of r keep no message alive.
-func (r *produceRequest) release() {
-	r.record.Key, r.record.Value = nil, nil
-	clear(r.record.Headers)
-	requests.Put(r)
+// pack puts messages in, one after the other.
+func (p *parcel) pack(batch []*entry) {
+	p.Batch.Begin()
+	for _, e := range batch {
+		p.record.Time, p.record.Key, p.record.Value = e.msg.Time.UnixMilli(), e.msg.Key, e.msg.Value
+		p.record.Headers = p.header.write(e.msg)
+		p.Batch.Add(&p.record)
+	}
+	p.record.Key, p.record.Value = nil, nil
+	clear(p.record.Headers) // no message is kept alive
 }
 
 // recordSize is how many bytes m takes in a batch at most, uncompressed.

@@ -9,6 +9,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
 const (
@@ -39,7 +40,8 @@ type sender struct {
 	cause       error    // why the last request failed
 
 	producer producer // the goroutine's
-	doubtful bool     // and so is this: the batch may be in the log already
+	doubtful bool     // the goroutine's: the batch may be in the log already
+	server   *server  // the goroutine's: who led the partition; nil: it is to be found out
 }
 
 func newSender(t *topic, partition int) *sender {
@@ -237,33 +239,56 @@ func (s *sender) request() (rejected map[int]error, err error) {
 // produce sends the batch once.
 func (s *sender) produce() (rejected map[int]error, err error) {
 	b := s.topic.b
-	ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
-	defer cancel()
 	if !s.producer.assigned {
+		ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
+		defer cancel()
 		if s.producer, err = b.producers.get(ctx, s.producer); err != nil {
 			return nil, notSent{err}
 		}
 	}
-	r := requests.Get().(*produceRequest)
-	r.Begin(b.clientID, s.topic.name, int32(s.partition), requestTimeout) //nolint:gosec // Kafka has 32 bits for it
-	for _, e := range s.batch {
-		r.add(e.msg)
-	}
-	if err := r.Seal(s.producer.Producer, b.compression); err != nil {
+	p := parcels.Get().(*parcel)
+	defer parcels.Put(p)
+	p.Topic, p.Number = s.topic.name, int32(s.partition) //nolint:gosec // Kafka has 32 bits for it
+	p.pack(s.batch)
+	if err := p.Batch.Seal(s.producer.Producer, b.compression); err != nil {
 		return nil, notSent{refusal{err}}
 	}
-	if _, err := b.transport.RoundTrip(ctx, b.client.Addr, r); err != nil {
-		return nil, err // kafka-go may still read r, and it is not used again
+	if err := s.send(p); err != nil {
+		return nil, err
 	}
-	rejected, err = r.Rejected, r.Err
-	r.release()
-	if errors.Is(err, kafkago.DuplicateSequenceNumber) {
-		err = nil // the log has it
+	if errors.Is(p.Err, kafkago.DuplicateSequenceNumber) {
+		p.Err = nil // the log has it
 	}
-	if err == nil {
+	if p.Err == nil {
 		s.producer.advance(len(s.batch))
 	}
-	return rejected, err
+	return p.Rejected, p.Err
+}
+
+// send sends p to the server that leads the partition: together with others, if
+// we know which one it was.
+func (s *sender) send(p *parcel) error {
+	b := s.topic.b
+	if s.server != nil {
+		err := s.server.send(b, p)
+		if err != nil || !errors.Is(p.Err, wire.ErrElsewhere) {
+			s.follow(p, err)
+			return err
+		}
+	}
+	err := b.produce([]*parcel{p})
+	s.follow(p, err)
+	return err
+}
+
+// follow has what comes next go together with what that server gets.
+func (s *sender) follow(p *parcel, err error) {
+	switch {
+	case err != nil || p.Err != nil:
+		s.server = nil
+	case s.server == nil || s.server.id != p.server:
+		s.server = s.topic.b.server(p.server)
+	}
 }
 
 // change says that what comes next is not the same batch again. If the server

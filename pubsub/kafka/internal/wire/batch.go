@@ -1,8 +1,9 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"hash/crc32"
 	"math/bits"
 
@@ -48,25 +49,25 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// batch makes one batch, at the end of a request.
-type batch struct {
+// Batch makes batches, each in the memory of the one before. The zero value is
+// ready for [Batch.Begin].
+type Batch struct {
 	buf     []byte
-	start   int // of the batch in buf
 	records int
 	first   int64 // time
 	latest  int64
-	plain   bytes.Buffer // records to be compressed
+	plain   []byte // records that were compressed
 }
 
-// begin begins a batch at the end of buf.
-func (b *batch) begin(buf []byte) {
-	b.start = len(buf)
-	b.buf = append(buf, make([]byte, recordsAt)...)
+// Begin begins a batch.
+func (b *Batch) Begin() {
+	b.buf = append(b.buf[:0], make([]byte, recordsAt)...)
 	b.records, b.first, b.latest = 0, 0, 0
 }
 
-// add adds a record. It is done with r's memory when it returns.
-func (b *batch) add(r *Record) {
+// Add adds a record, whose offset is not used. It is done with r's memory when
+// it returns.
+func (b *Batch) Add(r *Record) {
 	if b.records == 0 {
 		b.first, b.latest = r.Time, r.Time
 	}
@@ -93,27 +94,27 @@ func (b *batch) add(r *Record) {
 	b.records++
 }
 
-// seal compresses the records and completes the batch's header.
-func (b *batch) seal(p Producer, compression compress.Compression) error {
+// Bytes returns the sealed batch. They are the batch's until the next Begin.
+func (b *Batch) Bytes() []byte { return b.buf }
+
+// Seal compresses the records and completes the batch's header.
+func (b *Batch) Seal(p Producer, compression compress.Compression) error {
 	if codec := compression.Codec(); codec != nil {
-		b.plain.Reset()
-		b.plain.Write(b.buf[b.start+recordsAt:])
-		b.buf = b.buf[:b.start+recordsAt]
+		b.plain = append(b.plain[:0], b.buf[recordsAt:]...)
+		b.buf = b.buf[:recordsAt]
 		w := codec.NewWriter((*appender)(b))
-		if _, err := w.Write(b.plain.Bytes()); err != nil {
-			return err
-		}
-		if err := w.Close(); err != nil {
-			return err
+		_, err := w.Write(b.plain)
+		if err = errors.Join(err, w.Close()); err != nil {
+			return fmt.Errorf("kafka: compress by %v: %w", compression, err)
 		}
 	}
 	if !p.Known {
 		p = Producer{ID: -1, Epoch: -1, Sequence: -1}
 	}
-	h := b.buf[b.start:b.start]
-	h = binary.BigEndian.AppendUint64(h, 0)                                    // the first offset is the server's to give
-	h = binary.BigEndian.AppendUint32(h, uint32(len(b.buf)-b.start-magicAt+4)) //nolint:gosec // batches have a megabyte
-	h = binary.BigEndian.AppendUint32(h, ^uint32(0))                           // the leader's epoch: not known
+	h := b.buf[:0]
+	h = binary.BigEndian.AppendUint64(h, 0)                                  // the first offset is the server's to give
+	h = binary.BigEndian.AppendUint32(h, uint32(len(b.buf)-batchLengthAt-4)) //nolint:gosec // batches have a megabyte
+	h = binary.BigEndian.AppendUint32(h, ^uint32(0))                         // the leader's epoch: not known
 	h = append(h, magic)
 	h = binary.BigEndian.AppendUint32(h, 0)                                   // the sum
 	h = binary.BigEndian.AppendUint16(h, uint16(compression)&compressionMask) //nolint:gosec // 0 to 4
@@ -124,13 +125,12 @@ func (b *batch) seal(p Producer, compression compress.Compression) error {
 	h = binary.BigEndian.AppendUint16(h, uint16(p.Epoch))                     //nolint:gosec // two's complement is the format
 	h = binary.BigEndian.AppendUint32(h, uint32(p.Sequence))                  //nolint:gosec // two's complement is the format
 	binary.BigEndian.AppendUint32(h, uint32(b.records))                       //nolint:gosec // as many as fit into a batch
-	whole := b.buf[b.start:]
-	binary.BigEndian.PutUint32(whole[crcAt:], crc32.Checksum(whole[attributesAt:], castagnoli))
+	binary.BigEndian.PutUint32(b.buf[crcAt:], crc32.Checksum(b.buf[attributesAt:], castagnoli))
 	return nil
 }
 
 // appender writes to the end of a batch.
-type appender batch
+type appender Batch
 
 func (a *appender) Write(p []byte) (int, error) {
 	a.buf = append(a.buf, p...)

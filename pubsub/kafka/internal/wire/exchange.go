@@ -16,28 +16,22 @@ import (
 // bounded by message.max.bytes.
 const maxResponse = 1 << 30
 
-// partition is what a request is about, and goes to the leader of.
-type partition struct {
-	topic  string
-	number int32
-}
-
-// Broker implements [protocol.BrokerMessage]: it finds the leader in kafka-go's
-// copy of the metadata.
-func (p *partition) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
-	topic, ok := cluster.Topics[p.topic]
+// leader finds the server that leads a partition in kafka-go's copy of the
+// metadata.
+func leader(cluster protocol.Cluster, topic string, number int32) (protocol.Broker, error) {
+	t, ok := cluster.Topics[topic]
 	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoTopic(p.topic)
+		return protocol.Broker{}, protocol.NewErrNoTopic(topic)
 	}
-	found, ok := topic.Partitions[p.number]
+	p, ok := t.Partitions[number]
 	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoPartition(p.topic, p.number)
+		return protocol.Broker{}, protocol.NewErrNoPartition(topic, number)
 	}
-	leader, ok := cluster.Brokers[found.Leader]
+	b, ok := cluster.Brokers[p.Leader]
 	if !ok {
-		return protocol.Broker{}, protocol.NewErrNoLeader(p.topic, p.number)
+		return protocol.Broker{}, protocol.NewErrNoLeader(topic, number)
 	}
-	return leader, nil
+	return b, nil
 }
 
 // The header of a request: its length, which API, its version, a number that the

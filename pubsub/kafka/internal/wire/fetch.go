@@ -21,8 +21,8 @@ const (
 // until its answer is there; after an error never again, for kafka-go may go on
 // reading.
 type Fetch struct {
-	partition
-
+	topic    string
+	number   int32
 	clientID string
 	offset   int64
 	maxBytes int32
@@ -65,6 +65,11 @@ func (f *Fetch) Free() {
 // responses are answers' memory. A request waits for a second where there is
 // nothing new, and needs none as long as that.
 var responses pool
+
+// Broker implements [protocol.BrokerMessage].
+func (f *Fetch) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
+	return leader(cluster, f.topic, f.number)
+}
 
 // ApiKey implements [protocol.Message].
 func (f *Fetch) ApiKey() protocol.ApiKey { return protocol.Fetch } //nolint:revive // kafka-go's name

@@ -79,6 +79,9 @@ func (r *Records) open() error {
 	}
 	b := r.rest[:size]
 	r.rest = r.rest[size:]
+	if size <= magicAt {
+		return fmt.Errorf("kafka: a batch of %d bytes at offset %d: %w", size, int64(binary.BigEndian.Uint64(b)), errShort) //nolint:gosec // two's complement is the format
+	}
 	if m := b[magicAt]; m < magic {
 		return r.openOld(b)
 	} else if m > magic || size < recordsAt {
