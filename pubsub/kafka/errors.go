@@ -45,7 +45,7 @@ func refusedUs(err error) bool {
 // notAppended reports that a failed produce request has left nothing in the
 // log, for sure: it never left, or a server said why it did not take it.
 func notAppended(err error) bool {
-	if _, ok := errors.AsType[notSent](err); ok {
+	if _, ok := errors.AsType[unsentError](err); ok {
 		return true
 	}
 	if code, ok := errors.AsType[kafkago.Error](err); ok {

@@ -21,11 +21,11 @@ type producer struct {
 
 // advance counts n messages that the server has taken.
 func (p *producer) advance(n int) {
-	if left := math.MaxInt32 - p.Sequence; int32(n) > left { //nolint:gosec // a batch's
-		p.Sequence = int32(n) - left - 1 //nolint:gosec // a batch's
+	if left := math.MaxInt32 - p.Sequence; int32(n) > left {
+		p.Sequence = int32(n) - left - 1
 		return
 	}
-	p.Sequence += int32(n) //nolint:gosec // a batch's
+	p.Sequence += int32(n)
 }
 
 // producers gets producers from the cluster. All partitions share one, until
@@ -72,7 +72,7 @@ func lostSequence(err error) bool {
 		errors.Is(err, kafkago.InvalidProducerEpoch)
 }
 
-// notSent is an error that kept a batch from being sent at all.
-type notSent struct{ error }
+// unsentError is an error that kept a batch from being sent at all.
+type unsentError struct{ error }
 
-func (n notSent) Unwrap() error { return n.error }
+func (u unsentError) Unwrap() error { return u.error }

@@ -118,8 +118,8 @@ func (r *reader) fetch(ctx context.Context) error {
 	if f == nil {
 		f = new(wire.Fetch)
 	}
-	r.request = nil                                                                       // kafka-go may still use it if there is no answer
-	f.Begin(b.clientID, r.s.sub.Topic, int32(r.partition), r.next, fetchBytes, fetchWait) //nolint:gosec // Kafka has 32 bits for it
+	r.request = nil // kafka-go may still use it if there is no answer
+	f.Begin(b.clientID, r.s.sub.Topic, int32(r.partition), r.next, fetchBytes, fetchWait)
 	if _, err := b.transport.RoundTrip(answered, b.client.Addr, f); err != nil {
 		return err
 	}

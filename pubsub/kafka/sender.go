@@ -243,15 +243,15 @@ func (s *sender) produce() (rejected map[int]error, err error) {
 		ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
 		defer cancel()
 		if s.producer, err = b.producers.get(ctx, s.producer); err != nil {
-			return nil, notSent{err}
+			return nil, unsentError{err}
 		}
 	}
 	p := parcels.Get().(*parcel)
 	defer parcels.Put(p)
-	p.Topic, p.Number = s.topic.name, int32(s.partition) //nolint:gosec // Kafka has 32 bits for it
+	p.Topic, p.Number = s.topic.name, int32(s.partition)
 	p.pack(s.batch)
 	if err := p.Batch.Seal(s.producer.Producer, b.compression); err != nil {
-		return nil, notSent{refusal{err}}
+		return nil, unsentError{refusal{err}}
 	}
 	if err := s.send(p); err != nil {
 		return nil, err

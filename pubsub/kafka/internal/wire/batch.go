@@ -112,19 +112,19 @@ func (b *Batch) Seal(p Producer, compression compress.Compression) error {
 		p = Producer{ID: -1, Epoch: -1, Sequence: -1}
 	}
 	h := b.buf[:0]
-	h = binary.BigEndian.AppendUint64(h, 0)                                  // the first offset is the server's to give
-	h = binary.BigEndian.AppendUint32(h, uint32(len(b.buf)-batchLengthAt-4)) //nolint:gosec // batches have a megabyte
-	h = binary.BigEndian.AppendUint32(h, ^uint32(0))                         // the leader's epoch: not known
+	h = binary.BigEndian.AppendUint64(h, 0) // the first offset is the server's to give
+	h = binary.BigEndian.AppendUint32(h, uint32(len(b.buf)-batchLengthAt-4))
+	h = binary.BigEndian.AppendUint32(h, ^uint32(0)) // the leader's epoch: not known
 	h = append(h, magic)
-	h = binary.BigEndian.AppendUint32(h, 0)                                   // the sum
-	h = binary.BigEndian.AppendUint16(h, uint16(compression)&compressionMask) //nolint:gosec // 0 to 4
-	h = binary.BigEndian.AppendUint32(h, uint32(b.records-1))                 //nolint:gosec // as many as fit into a batch
-	h = binary.BigEndian.AppendUint64(h, uint64(b.first))                     //nolint:gosec // two's complement is the format
-	h = binary.BigEndian.AppendUint64(h, uint64(b.latest))                    //nolint:gosec // two's complement is the format
-	h = binary.BigEndian.AppendUint64(h, uint64(p.ID))                        //nolint:gosec // two's complement is the format
-	h = binary.BigEndian.AppendUint16(h, uint16(p.Epoch))                     //nolint:gosec // two's complement is the format
-	h = binary.BigEndian.AppendUint32(h, uint32(p.Sequence))                  //nolint:gosec // two's complement is the format
-	binary.BigEndian.AppendUint32(h, uint32(b.records))                       //nolint:gosec // as many as fit into a batch
+	h = binary.BigEndian.AppendUint32(h, 0) // the sum
+	h = binary.BigEndian.AppendUint16(h, uint16(compression)&compressionMask)
+	h = binary.BigEndian.AppendUint32(h, uint32(b.records-1))
+	h = binary.BigEndian.AppendUint64(h, uint64(b.first))
+	h = binary.BigEndian.AppendUint64(h, uint64(b.latest))
+	h = binary.BigEndian.AppendUint64(h, uint64(p.ID))
+	h = binary.BigEndian.AppendUint16(h, uint16(p.Epoch))
+	h = binary.BigEndian.AppendUint32(h, uint32(p.Sequence))
+	binary.BigEndian.AppendUint32(h, uint32(b.records))
 	binary.BigEndian.PutUint32(b.buf[crcAt:], crc32.Checksum(b.buf[attributesAt:], castagnoli))
 	return nil
 }
@@ -154,5 +154,5 @@ func bytesSize(b []byte) int {
 
 // varsize is how many bytes a varint takes.
 func varsize(v int64) int {
-	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7 //nolint:gosec // ZigZag
+	return (bits.Len64(uint64(v<<1)^uint64(v>>63)|1) + 6) / 7
 }

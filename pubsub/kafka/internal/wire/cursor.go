@@ -43,21 +43,21 @@ func (c *cursor) int8() int8 {
 
 func (c *cursor) int16() int16 {
 	if b := c.take(2); b != nil {
-		return int16(binary.BigEndian.Uint16(b)) //nolint:gosec // two's complement is the format
+		return int16(binary.BigEndian.Uint16(b))
 	}
 	return 0
 }
 
 func (c *cursor) int32() int32 {
 	if b := c.take(4); b != nil {
-		return int32(binary.BigEndian.Uint32(b)) //nolint:gosec // two's complement is the format
+		return int32(binary.BigEndian.Uint32(b))
 	}
 	return 0
 }
 
 func (c *cursor) int64() int64 {
 	if b := c.take(8); b != nil {
-		return int64(binary.BigEndian.Uint64(b)) //nolint:gosec // two's complement is the format
+		return int64(binary.BigEndian.Uint64(b))
 	}
 	return 0
 }

@@ -47,22 +47,22 @@ const correlation = 1
 
 func appendHeader(b []byte, key protocol.ApiKey, clientID string) []byte {
 	b = binary.BigEndian.AppendUint32(b, 0)
-	b = binary.BigEndian.AppendUint16(b, uint16(key)) //nolint:gosec // keys are small
+	b = binary.BigEndian.AppendUint16(b, uint16(key))
 	b = binary.BigEndian.AppendUint16(b, 0)
 	b = binary.BigEndian.AppendUint32(b, correlation)
 	return appendText(b, clientID)
 }
 
 func appendText(b []byte, s string) []byte {
-	b = binary.BigEndian.AppendUint16(b, uint16(len(s))) //nolint:gosec // names of topics and clients are short
+	b = binary.BigEndian.AppendUint16(b, uint16(len(s)))
 	return append(b, s...)
 }
 
 // exchange sends a request, which has all but its length and version, and reads
 // the header of the answer. It returns how many bytes are behind that.
 func exchange(rw io.ReadWriter, request []byte, version int16) (int, error) {
-	binary.BigEndian.PutUint32(request[lengthAt:], uint32(len(request)-4)) //nolint:gosec // batches have a megabyte
-	binary.BigEndian.PutUint16(request[versionAt:], uint16(version))       //nolint:gosec // versions are small
+	binary.BigEndian.PutUint32(request[lengthAt:], uint32(len(request)-4))
+	binary.BigEndian.PutUint16(request[versionAt:], uint16(version))
 	if _, err := rw.Write(request); err != nil {
 		return 0, err
 	}
@@ -83,7 +83,7 @@ type pool struct{ classes [32]sync.Pool }
 
 // Get returns n bytes.
 func (p *pool) Get(n int) []byte {
-	class := bits.Len(uint(n)) //nolint:gosec // not negative
+	class := bits.Len(uint(n))
 	if b, ok := p.classes[class].Get().(*[]byte); ok {
 		return (*b)[:n]
 	}
@@ -91,7 +91,7 @@ func (p *pool) Get(n int) []byte {
 }
 
 // Put takes bytes that Get returned.
-func (p *pool) Put(b []byte) { p.classes[bits.Len(uint(cap(b)))-1].Put(&b) } //nolint:gosec // not negative
+func (p *pool) Put(b []byte) { p.classes[bits.Len(uint(cap(b)))-1].Put(&b) }
 
 // failure words an error code of a server's, as kafka-go does; 0 is none.
 func failure(code int16, message string) error {

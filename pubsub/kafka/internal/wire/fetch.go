@@ -47,7 +47,7 @@ var (
 // anything, and after maxWait.
 func (f *Fetch) Begin(clientID, topic string, number int32, offset int64, maxBytes int, maxWait time.Duration) {
 	f.topic, f.number = topic, number
-	f.clientID, f.offset, f.maxBytes, f.maxWait = clientID, offset, int32(maxBytes), maxWait //nolint:gosec // a megabyte
+	f.clientID, f.offset, f.maxBytes, f.maxWait = clientID, offset, int32(maxBytes), maxWait
 	f.Err, f.End = nil, 0
 	f.Records.reset(nil, nil)
 }
@@ -103,10 +103,10 @@ func (f *Fetch) appendRequest(b []byte, version int16) []byte {
 		readCommitted = 1
 	)
 	b = appendHeader(b, protocol.Fetch, f.clientID)
-	b = binary.BigEndian.AppendUint32(b, ^uint32(0))                       // we are no replica
-	b = binary.BigEndian.AppendUint32(b, uint32(f.maxWait.Milliseconds())) //nolint:gosec // seconds
+	b = binary.BigEndian.AppendUint32(b, ^uint32(0)) // we are no replica
+	b = binary.BigEndian.AppendUint32(b, uint32(f.maxWait.Milliseconds()))
 	b = binary.BigEndian.AppendUint32(b, minBytes)
-	b = binary.BigEndian.AppendUint32(b, uint32(f.maxBytes)) //nolint:gosec // a megabyte
+	b = binary.BigEndian.AppendUint32(b, uint32(f.maxBytes))
 	b = append(b, readCommitted)
 	if version >= 7 {
 		b = binary.BigEndian.AppendUint32(b, 0)          // no session
@@ -114,16 +114,16 @@ func (f *Fetch) appendRequest(b []byte, version int16) []byte {
 	}
 	b = binary.BigEndian.AppendUint32(b, 1) // topics
 	b = appendText(b, f.topic)
-	b = binary.BigEndian.AppendUint32(b, 1)                // partitions
-	b = binary.BigEndian.AppendUint32(b, uint32(f.number)) //nolint:gosec // not negative
+	b = binary.BigEndian.AppendUint32(b, 1) // partitions
+	b = binary.BigEndian.AppendUint32(b, uint32(f.number))
 	if version >= 9 {
 		b = binary.BigEndian.AppendUint32(b, ^uint32(0)) // the leader's epoch: not known
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(f.offset)) //nolint:gosec // not negative
+	b = binary.BigEndian.AppendUint64(b, uint64(f.offset))
 	if version >= 5 {
 		b = binary.BigEndian.AppendUint64(b, ^uint64(0)) // where the log starts: only replicas know
 	}
-	b = binary.BigEndian.AppendUint32(b, uint32(f.maxBytes)) //nolint:gosec // a megabyte
+	b = binary.BigEndian.AppendUint32(b, uint32(f.maxBytes))
 	if version >= 7 {
 		b = binary.BigEndian.AppendUint32(b, 0) // nothing to forget
 	}
@@ -152,9 +152,9 @@ func (f *Fetch) parse(response []byte, version int16) error {
 			if version >= 5 {
 				c.int64() // where the log starts
 			}
-			var aborted []abort
-			for range c.count(8 + 8) {
-				aborted = append(aborted, abort{producer: c.int64(), from: c.int64()})
+			aborted := make([]abort, c.count(8+8))
+			for i := range aborted {
+				aborted[i] = abort{producer: c.int64(), from: c.int64()}
 			}
 			if version >= 11 {
 				c.int32() // the replica to read from: only with a rack

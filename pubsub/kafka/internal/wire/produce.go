@@ -117,9 +117,9 @@ func (p *Produce) Broker(cluster protocol.Cluster) (protocol.Broker, error) {
 
 func (p *Produce) appendRequest(b []byte) []byte {
 	b = appendHeader(b, protocol.Produce, p.clientID)
-	b = binary.BigEndian.AppendUint16(b, ^uint16(0))                       // no transaction
-	b = binary.BigEndian.AppendUint16(b, ^uint16(0))                       // all replicas in sync
-	b = binary.BigEndian.AppendUint32(b, uint32(p.timeout.Milliseconds())) //nolint:gosec // seconds
+	b = binary.BigEndian.AppendUint16(b, ^uint16(0)) // no transaction
+	b = binary.BigEndian.AppendUint16(b, ^uint16(0)) // all replicas in sync
+	b = binary.BigEndian.AppendUint32(b, uint32(p.timeout.Milliseconds()))
 	topicsAt, topics := len(b), uint32(0)
 	b = binary.BigEndian.AppendUint32(b, 0)
 	for i := 0; i < len(p.sent); {
@@ -131,8 +131,8 @@ func (p *Produce) appendRequest(b []byte) []byte {
 		for ; i < len(p.sent) && p.sent[i].Topic == topic; i++ {
 			partitions++
 			batch := p.sent[i].Batch.Bytes()
-			b = binary.BigEndian.AppendUint32(b, uint32(p.sent[i].Number)) //nolint:gosec // not negative
-			b = binary.BigEndian.AppendUint32(b, uint32(len(batch)))       //nolint:gosec // a megabyte
+			b = binary.BigEndian.AppendUint32(b, uint32(p.sent[i].Number))
+			b = binary.BigEndian.AppendUint32(b, uint32(len(batch)))
 			b = append(b, batch...)
 		}
 		binary.BigEndian.PutUint32(b[partitionsAt:], partitions)

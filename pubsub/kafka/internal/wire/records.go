@@ -13,6 +13,9 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
+// maxUnpacked bounds what a compressed batch may become.
+const maxUnpacked = 1 << 30
+
 // abort is a transaction that was aborted, of which there may be records.
 type abort struct {
 	producer int64
@@ -80,17 +83,17 @@ func (r *Records) open() error {
 	b := r.rest[:size]
 	r.rest = r.rest[size:]
 	if size <= magicAt {
-		return fmt.Errorf("kafka: a batch of %d bytes at offset %d: %w", size, int64(binary.BigEndian.Uint64(b)), errShort) //nolint:gosec // two's complement is the format
+		return fmt.Errorf("kafka: a batch of %d bytes at offset %d: %w", size, int64(binary.BigEndian.Uint64(b)), errShort)
 	}
 	if m := b[magicAt]; m < magic {
 		return r.openOld(b)
 	} else if m > magic || size < recordsAt {
-		return fmt.Errorf("kafka: a batch of format %d and %d bytes at offset %d: we know formats 0 to %d", m, size, int64(binary.BigEndian.Uint64(b)), magic) //nolint:gosec // two's complement is the format
+		return fmt.Errorf("kafka: a batch of format %d and %d bytes at offset %d: we know formats 0 to %d", m, size, int64(binary.BigEndian.Uint64(b)), magic)
 	}
 	c := cursor{b: b}
 	r.base = c.int64()
 	c.take(magicAt - batchLengthAt + 1)
-	if sum := uint32(c.int32()); sum != crc32.Checksum(b[attributesAt:], castagnoli) { //nolint:gosec // bits
+	if sum := uint32(c.int32()); sum != crc32.Checksum(b[attributesAt:], castagnoli) {
 		return fmt.Errorf("kafka: the batch at offset %d has another checksum than its bytes: the server's disk, or what is between us and it, mixes up bytes", r.base)
 	}
 	attributes := c.int16()
@@ -131,7 +134,10 @@ func (r *Records) unpack(compression compress.Compression) error {
 		r.unpacked = new(bytes.Buffer)
 	}
 	r.unpacked.Reset()
-	_, err := r.unpacked.ReadFrom(from)
+	n, err := r.unpacked.ReadFrom(io.LimitReader(from, maxUnpacked+1))
+	if n > maxUnpacked {
+		err = fmt.Errorf("more than %d bytes", maxUnpacked)
+	}
 	if err = errors.Join(err, from.Close()); err != nil {
 		return fmt.Errorf("%v: %w", compression, err)
 	}
@@ -213,9 +219,9 @@ func (r *Records) name(i int, key []byte) string {
 // may still have. kafka-go knows those.
 func (r *Records) openOld(b []byte) error {
 	set := protocol.RecordSet{}
-	sized := append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...) //nolint:gosec // it was 32 bits
+	sized := append(binary.BigEndian.AppendUint32(nil, uint32(len(b))), b...)
 	if _, err := set.ReadFrom(bytes.NewReader(sized)); err != nil {
-		return fmt.Errorf("kafka: a batch of format %d at offset %d: %w", b[magicAt], int64(binary.BigEndian.Uint64(b)), err) //nolint:gosec // two's complement is the format
+		return fmt.Errorf("kafka: a batch of format %d at offset %d: %w", b[magicAt], int64(binary.BigEndian.Uint64(b)), err)
 	}
 	for set.Records != nil {
 		record, err := set.Records.ReadRecord()

@@ -257,7 +257,7 @@ func TestResponses(t *testing.T) {
 	p.parts = append(p.parts, &Part{Topic: "c"})
 	a0, a1, b0, c0 := p.parts[0], p.parts[1], p.parts[2], p.parts[3]
 	p.results = make([]result, 3)
-	text := func(b []byte, s string) []byte { return appendText(b, s) }
+	text := appendText
 	u32 := binary.BigEndian.AppendUint32
 	u64 := binary.BigEndian.AppendUint64
 	r := u32(nil, 2)
@@ -359,12 +359,15 @@ func TestMemory(t *testing.T) {
 }
 
 // FuzzRecords reads what may come, and writes and reads again what it has found.
+// Compressed batches and older formats are left out: kafka-go reads those, and its
+// snappy takes any length for true.
 func FuzzRecords(f *testing.F) {
-	for c := compress.None; c <= compress.Zstd; c++ {
-		f.Add(sealed(f, Producer{}, c, samples[:3]...), int64(1))
-	}
+	f.Add(sealed(f, Producer{}, compress.None, samples[:3]...), int64(1))
+	f.Add(at(sealed(f, Producer{ID: 1, Known: true}, compress.None, samples[:3]...), 5, transactional), int64(1))
 	f.Fuzz(func(t *testing.T, b []byte, producer int64) {
 		if len(b) >= recordsAt { // or hardly any input would get past the sum
+			b = bytes.Clone(b)
+			b[magicAt], b[attributesAt+1] = magic, b[attributesAt+1]&^compressionMask
 			binary.BigEndian.PutUint32(b[crcAt:], crc32.Checksum(b[attributesAt:], castagnoli))
 			binary.BigEndian.PutUint32(b[batchLengthAt:], uint32(len(b)-12))
 		}
