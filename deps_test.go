@@ -39,6 +39,7 @@ metrics                 ← resolver, pubsub, prometheus
 interceptors/...        ← interceptors/..., go-grpc-middleware, grpc
 interceptors/lane       ← balancer, pubsub, grpc
 interceptors/rpcmetrics ← interceptors/..., prometheus, grpc
+interceptors/tracing    ← interceptors/..., pubsub, opentelemetry, grpc
 protoc-gen-micro/...    ← proto/micro/v1, grpc
 proto/micro/v1          ← grpc
 dev                     ← resolver, pubsub, grpc, etcd client, etcd server, kfake
@@ -63,6 +64,7 @@ var others = map[string][]string{
 	"nats.go":            {"github.com/nats-io/nats.go"},
 	"kfake":              {"github.com/twmb/franz-go", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kmsg"},
 	"prometheus":         {"github.com/prometheus/client_golang"},
+	"opentelemetry":      {"go.opentelemetry.io/otel", "go.opentelemetry.io/otel/trace"},
 	"go-cmp":             {"github.com/google/go-cmp"},
 	"x/mod":              {"golang.org/x/mod"},
 }
@@ -78,6 +80,8 @@ var links = []struct {
 	{"github.com/twmb/franz-go", "kafka-go is our client, franz-go comes only with kfake", []string{"dev", "cmd/...", "examples/..."}},
 	{"github.com/nats-io/nats-server/v2", "services must not carry a whole broker", []string{"cmd/...", "examples/..."}},
 	{"google.golang.org/grpc/channelz/service", "linking it makes every resolver update slow, for all of the process", []string{"channelz"}},
+	{"go.opentelemetry.io/otel", "only who traces links it", []string{"interceptors/tracing", "dev", "cmd/...", "examples/..."}},
+	{"github.com/prometheus/client_golang", "only who has metrics links it", []string{"metrics", "interceptors/rpcmetrics", "dev", "cmd/...", "examples/..."}},
 	{"testing", "a service must not get test flags", []string{"resolver/resolvertest", "pubsub/pubsubtest", "interceptors/internal/rpctest", "internal/wait"}},
 }
 

@@ -3,6 +3,7 @@ package interceptors_test
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,61 @@ func TestWithLogging(t *testing.T) {
 		}
 		expect(t, lines, rpctest.Line{"msg": "grpc: call done", "grpc.component": "server", "grpc.method": kind.Method})
 		expect(t, lines, rpctest.Line{"msg": "grpc: call done", "grpc.component": "client", "grpc.method": kind.Method})
+	}
+}
+
+// What goes outside of the chain sees what the other side does, in its order.
+func TestOutside(t *testing.T) {
+	t.Parallel()
+	type seen struct {
+		by   string
+		code codes.Code
+	}
+	var near, far []seen
+	pair := func(by string) []interceptors.Option {
+		return []interceptors.Option{
+			interceptors.WithServer(func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+				resp, err := handler(ctx, req)
+				far = append(far, seen{by, status.Code(err)})
+				return resp, err
+			}, func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+				err := handler(srv, stream)
+				far = append(far, seen{by, status.Code(err)})
+				return err
+			}),
+			interceptors.WithClient(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				err := invoke(ctx, method, req, reply, cc, opts...)
+				near = append(near, seen{by, status.Code(err)})
+				return err
+			}, func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+				stream, err := open(ctx, desc, cc, method, opts...)
+				near = append(near, seen{by, status.Code(err)})
+				return stream, err
+			}),
+		}
+	}
+	logger, _ := rpctest.Log(slog.LevelDebug)
+	opts := slices.Concat(pair("outer"), pair("inner"), []interceptors.Option{
+		interceptors.WithServer(nil, nil), interceptors.WithClient(nil, nil),
+		interceptors.WithLogger(logger), interceptors.WithTimeout(time.Minute),
+	})
+	for _, kind := range rpctest.Kinds() {
+		near, far = nil, nil
+		c, stop := rpctest.Serve(func(context.Context) error { panic("boom") }, interceptors.Server(opts...), interceptors.Client(opts...))
+		if err := kind.Call(t.Context(), c); status.Code(err) != codes.Internal {
+			t.Errorf("%s: %v, want Internal", kind.Name, err)
+		}
+		stop()
+		opened := codes.Internal
+		if kind.Stream() {
+			opened = codes.OK // the panic comes later
+		}
+		if want := []seen{{"inner", codes.Internal}, {"outer", codes.Internal}}; !slices.Equal(far, want) {
+			t.Errorf("%s: the server's saw %v, want %v", kind.Name, far, want)
+		}
+		if want := []seen{{"inner", opened}, {"outer", opened}}; !slices.Equal(near, want) {
+			t.Errorf("%s: the client's saw %v, want %v", kind.Name, near, want)
+		}
 	}
 }
 

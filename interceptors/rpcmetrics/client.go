@@ -19,9 +19,9 @@ func NewClient(opts ...Option) *Client { return &Client{newMetrics(client, opts)
 // UnaryClientInterceptor counts unary calls. What grpc retries by itself is one
 // call.
 func (c *Client) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
-	methods := &c.calls[unary]
+	unaries := &c.calls[unary]
 	return func(ctx context.Context, fullMethod string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
-		m := methods.get(fullMethod)
+		m := unaries.Get(fullMethod)
 		began := m.begin()
 		err := invoke(ctx, fullMethod, req, reply, cc, opts...)
 		m.end(ctx, began, err)
@@ -34,7 +34,7 @@ func (c *Client) UnaryClientInterceptor() grpc.UnaryClientInterceptor {
 // calls RecvMsg any more.
 func (c *Client) StreamClientInterceptor() grpc.StreamClientInterceptor {
 	return func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, fullMethod string, open grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
-		m := c.calls[streamKind(desc.ClientStreams, desc.ServerStreams)].get(fullMethod)
+		m := c.calls[streamKind(desc.ClientStreams, desc.ServerStreams)].Get(fullMethod)
 		s := &countedClientStream{of: m, ctx: ctx, began: m.begin()}
 		stream, err := open(ctx, desc, cc, fullMethod, append(slices.Clip(opts), grpc.OnFinish(s.finished))...)
 		if err != nil {

@@ -11,15 +11,12 @@
 //
 // all with the labels grpc_type (unary, client_stream, server_stream,
 // bidi_stream), grpc_service and grpc_method. Register each once, and put its
-// interceptors outside of those that change what a call comes to (recovery, and
-// package interceptors' chain):
+// interceptors outside of those that change what a call comes to, as recovery
+// does:
 //
 //	m := rpcmetrics.NewServer()
 //	prometheus.MustRegister(m)
-//	grpc.NewServer(append([]grpc.ServerOption{
-//		grpc.ChainUnaryInterceptor(m.UnaryServerInterceptor()),
-//		grpc.ChainStreamInterceptor(m.StreamServerInterceptor()),
-//	}, interceptors.Server()...)...)
+//	grpc.NewServer(interceptors.Server(interceptors.WithServer(m.UnaryServerInterceptor(), m.StreamServerInterceptor()))...)
 //
 // One Server does for all servers of a process, and one Client for all clients:
 // which service a call goes to is a label. Namespaces and further labels are the

@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/prometheus/common/expfmt"
-	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro/interceptors"
@@ -22,11 +20,9 @@ func Example() {
 	m := rpcmetrics.NewServer()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(m)
-	quiet := interceptors.WithLogger(slog.New(slog.DiscardHandler))
-	server := slices.Concat([]grpc.ServerOption{ // for grpc.NewServer or micro.WithServerOptions
-		grpc.ChainUnaryInterceptor(m.UnaryServerInterceptor()),
-		grpc.ChainStreamInterceptor(m.StreamServerInterceptor()),
-	}, interceptors.Server(quiet))
+	server := interceptors.Server( // for grpc.NewServer or micro.WithServerOptions
+		interceptors.WithServer(m.UnaryServerInterceptor(), m.StreamServerInterceptor()),
+		interceptors.WithLogger(slog.New(slog.DiscardHandler)))
 
 	c, stop := rpctest.Serve(func(context.Context) error { panic("a bug") }, server, nil)
 	_, err := c.UnaryCall(context.Background(), &testpb.SimpleRequest{})

@@ -2,15 +2,13 @@ package rpcmetrics
 
 import (
 	"context"
-	"maps"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
 
+	"github.com/grpc-micro/micro/interceptors/internal/methods"
 	"github.com/grpc-micro/micro/interceptors/internal/outcome"
 )
 
@@ -54,15 +52,8 @@ type method struct {
 	exemplar func(context.Context) prometheus.Labels
 }
 
-// unknown stands for the service and the method where there are none, as in
-// go-grpc-middleware.
-const unknown = "unknown"
-
 func (m *metrics) newMethod(k kind, fullMethod string) *method {
-	service, name, ok := strings.Cut(strings.TrimPrefix(fullMethod, "/"), "/")
-	if !ok {
-		service, name = unknown, unknown
-	}
+	service, name := methods.Split(fullMethod)
 	labels := []string{k.String(), service, name}
 	return &method{labels: labels, unary: k == unary, seconds: m.seconds.WithLabelValues(labels...), exemplar: m.exemplar}
 }
@@ -96,42 +87,4 @@ func codeOf(err error) codes.Code {
 		return code
 	}
 	return codes.Unknown
-}
-
-// table finds the methods of a kind by their full name, without a lock: its map
-// is never written, but replaced by one that has one more.
-type table struct {
-	make func(fullMethod string) *method
-
-	mu     sync.Mutex // held by who adds one
-	byName atomic.Pointer[map[string]*method]
-}
-
-func (t *table) get(fullMethod string) *method {
-	if m := t.all()[fullMethod]; m != nil {
-		return m
-	}
-	return t.add(fullMethod)
-}
-
-func (t *table) add(fullMethod string) *method {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	old := t.all()
-	if m := old[fullMethod]; m != nil {
-		return m
-	}
-	m := t.make(strings.Clone(fullMethod))
-	byName := make(map[string]*method, len(old)+1)
-	maps.Copy(byName, old)
-	byName[strings.Clone(fullMethod)] = m
-	t.byName.Store(&byName)
-	return m
-}
-
-func (t *table) all() map[string]*method {
-	if all := t.byName.Load(); all != nil {
-		return *all
-	}
-	return nil
 }

@@ -6,6 +6,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"google.golang.org/grpc/codes"
+
+	"github.com/grpc-micro/micro/interceptors/internal/methods"
 )
 
 // side is whose metrics they are, and a part of their names.
@@ -19,7 +21,7 @@ const (
 // metrics is one side's.
 type metrics struct {
 	side     side
-	calls    [kinds]table
+	calls    [kinds]methods.Table[method]
 	exemplar func(context.Context) prometheus.Labels // nil: none
 	seconds  *prometheus.HistogramVec
 
@@ -55,7 +57,7 @@ func newMetrics(of side, opts []Option) *metrics {
 		sent:     desc("msg_sent_total", "Messages sent"),
 	}
 	for k := range kinds {
-		m.calls[k].make = func(fullMethod string) *method { return m.newMethod(k, fullMethod) }
+		m.calls[k].New = func(fullMethod string) *method { return m.newMethod(k, fullMethod) }
 	}
 	return m
 }
@@ -71,7 +73,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	for k := range m.calls {
-		for _, of := range m.calls[k].all() {
+		for _, of := range m.calls[k].All() {
 			m.collect(ch, of)
 		}
 	}

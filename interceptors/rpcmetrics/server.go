@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
+
+	"github.com/grpc-micro/micro/interceptors/internal/methods"
 )
 
 // Server has the metrics of the calls that this process answers. It is a
@@ -27,16 +29,16 @@ func (s *Server) Show(srv interface {
 			if method.IsClientStream || method.IsServerStream {
 				k = streamKind(method.IsClientStream, method.IsServerStream)
 			}
-			s.calls[k].get("/" + service + "/" + method.Name).complete.Store(true)
+			s.calls[k].Get("/" + service + "/" + method.Name).complete.Store(true)
 		}
 	}
 }
 
 // UnaryServerInterceptor counts unary calls.
 func (s *Server) UnaryServerInterceptor() grpc.UnaryServerInterceptor {
-	methods := &s.calls[unary]
+	unaries := &s.calls[unary]
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-		m := methods.get(info.FullMethod)
+		m := unaries.Get(info.FullMethod)
 		began := m.begin()
 		resp, err := handler(ctx, req)
 		m.end(ctx, began, err)
@@ -51,9 +53,9 @@ func (s *Server) StreamServerInterceptor() grpc.StreamServerInterceptor {
 	return func(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 		fullMethod := info.FullMethod
 		if srv == nil {
-			fullMethod = unknown
+			fullMethod = methods.Unknown
 		}
-		m := s.calls[streamKind(info.IsClientStream, info.IsServerStream)].get(fullMethod)
+		m := s.calls[streamKind(info.IsClientStream, info.IsServerStream)].Get(fullMethod)
 		began := m.begin()
 		err := handler(srv, &countedServerStream{stream, m})
 		m.end(stream.Context(), began, err)

@@ -16,6 +16,9 @@ import (
 
 // UnaryServer returns interceptors as one, the first of them outermost.
 func UnaryServer(interceptors ...grpc.UnaryServerInterceptor) grpc.UnaryServerInterceptor {
+	if len(interceptors) == 1 {
+		return interceptors[0]
+	}
 	calls := sync.Pool{New: func() any { return newServerCall(interceptors) }}
 	return func(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 		c := calls.Get().(*serverCall)
@@ -46,6 +49,9 @@ func newServerCall(interceptors []grpc.UnaryServerInterceptor) *serverCall {
 
 // UnaryClient returns interceptors as one, the first of them outermost.
 func UnaryClient(interceptors ...grpc.UnaryClientInterceptor) grpc.UnaryClientInterceptor {
+	if len(interceptors) == 1 {
+		return interceptors[0]
+	}
 	calls := sync.Pool{New: func() any { return newClientCall(interceptors) }}
 	return func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		c := calls.Get().(*clientCall)
