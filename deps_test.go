@@ -30,7 +30,7 @@ resolver/resolvertest   ← resolver, go-cmp
 balancer                ← resolver, grpc, x/mod
 codec/...               ← codec, grpc
 pubsub                  ← codec, internal/lanes, grpc, internal/dsn
-pubsub/kafka            ← pubsub, internal/lanes, kafka-go, internal/dsn
+pubsub/kafka/...        ← pubsub, pubsub/kafka/..., internal/lanes, kafka-go, internal/dsn
 pubsub/nats             ← pubsub, internal/lanes, internal/attrs, nats.go, internal/dsn
 pubsub/inbox            ← pubsub, resolver, internal/lanes, proto/micro/v1, grpc
 pubsub/outbox           ← pubsub, internal/attrs

@@ -28,10 +28,16 @@
 // # Publishing
 //
 // A message is published when every replica in sync has it. Each partition has
-// one request in flight; what is published meanwhile goes together in the next.
-// So a lone message leaves at once, and many calls at a time share requests,
-// without a delay to tune. Keys are spread as Kafka's Java client does
-// (murmur2).
+// one batch in flight; what is published meanwhile goes together in the next, and
+// batches for one server share requests. So a lone message leaves at once, and
+// many calls at a time share what they cost, without a delay to tune. Keys are
+// spread as Kafka's Java client does (murmur2).
+//
+// The producer is idempotent: batches are numbered (KIP-98), and one that is sent
+// again because its answer was lost is in the log once. Kafka before 3.0 wants the
+// right IdempotentWrite on the cluster for that; without it a warning is logged,
+// and such a batch can be in the log twice, with the same message IDs
+// ([pubsub.Dedup]).
 //
 // The result of each message is nil, or wraps one of three errors:
 //
@@ -45,9 +51,8 @@
 // not sent: a key's messages never overtake each other. Only a caller that
 // leaves before its message is in a request takes nothing else with it.
 //
-// kafka-go has no idempotent producer. A request without an answer is sent
-// again as long as somebody waits for it, so the log can hold a message twice,
-// with the same ID.
+// A caller that gets ErrUnknown and publishes again can make a duplicate: that is
+// another message to the server.
 //
 // # Subscribing
 //
@@ -70,8 +75,9 @@
 // reached, a topic that does not exist, that of dead letters or of retries among
 // them, or a group that may not be joined is an error of Subscribe.
 //
-// Do not consume topics that are written to in transactions: kafka-go does not
-// leave out what was aborted.
+// Of what others write in transactions, only what they have committed is
+// delivered; an open transaction holds back what is behind it, as it does for
+// every consumer that reads committed messages.
 //
 // # Events on the wire
 //

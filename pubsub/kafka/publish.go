@@ -15,11 +15,9 @@ import (
 // message never waits and many share a request. Every replica in sync has what
 // it returns nil for.
 //
-// A request that fails in a way that may pass is sent again until ctx ends;
-// since kafka-go has no idempotent producer, that can make a duplicate, which
-// has the same ID. Then the message is in the log more than once, but not
-// behind a later one of its key: what waits behind a message that could not be
-// published, with its key, comes back as not sent.
+// A request that fails in a way that may pass is sent again until ctx ends; the
+// log has its messages once, for they are numbered (KIP-98). What waits behind a
+// message that could not be published, with its key, comes back as not sent.
 func (b *Broker) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 	if err := pubsub.Prepare(msgs); err != nil {
 		return err
