@@ -211,18 +211,30 @@ func (s *subscription) commitOnTick(stop <-chan struct{}, gen *kafkago.Generatio
 	}
 }
 
-// commitLast commits what the drained partitions have come to.
+// commitLast commits what the drained partitions have come to. A coordinator that
+// is away, because its server has died, cannot give them to others either: it is
+// waited for up to the session timeout, unless the subscription is to end.
 func (s *subscription) commitLast(gen *kafkago.Generation, readers []*reader) {
 	ctx, cancel := context.WithTimeout(s.b.ctx, commitTimeout)
 	defer cancel()
+	err := s.commitUntil(ctx, gen, readers)
+	if err != nil && !fenced(err) && s.b.session > commitTimeout {
+		s.log.Warn("kafka: the last positions are not committed, trying again", "error", err)
+		ctx, cancel := context.WithTimeout(s.ctx, s.b.session-commitTimeout)
+		defer cancel()
+		err = s.commitUntil(ctx, gen, readers)
+	}
+	if err != nil {
+		s.log.Warn("kafka: the last positions are not committed: what was finished since the commit before will be handled again", "error", err)
+	}
+}
+
+// commitUntil tries to commit until ctx ends, or the group has gone on without us.
+func (s *subscription) commitUntil(ctx context.Context, gen *kafkago.Generation, readers []*reader) error {
 	for try := 0; ; try++ {
 		err := s.commit(ctx, gen, readers)
-		if err == nil {
-			return
-		}
-		if fenced(err) || !pause(ctx, try) {
-			s.log.Warn("kafka: the last positions are not committed: what was finished since the commit before will be handled again", "error", err)
-			return
+		if err == nil || fenced(err) || !pause(ctx, try) {
+			return err
 		}
 	}
 }

@@ -229,13 +229,27 @@ func (s *subscription) leave(ctx context.Context, member string) {
 	defer cancel()
 	for try := 0; ; try++ {
 		r, err := s.b.client.LeaveGroup(ctx, &kafkago.LeaveGroupRequest{GroupID: s.sub.Group, Members: []kafkago.LeaveGroupRequestMember{{ID: member}}})
-		if err == nil && (r.Error == nil || fenced(r.Error)) {
+		if err == nil {
+			err = leaveError(r)
+		}
+		if err == nil || fenced(err) {
 			return
 		}
 		if !pause(ctx, try) {
 			return
 		}
 	}
+}
+
+// leaveError returns what the coordinator said. kafka-go reads the two fields of
+// the answer in the wrong order, so that the code is in the lower half of the
+// throttle time, and the refusal of a coordinator that is still loading the group
+// looks like success.
+func leaveError(r *kafkago.LeaveGroupResponse) error {
+	if code := kafkago.Error(int16(r.Throttle.Milliseconds())); code != 0 { //nolint:gosec // the lower half is meant
+		return code
+	}
+	return r.Error
 }
 
 // hopeless reports that a group cannot be joined, unless somebody changes
