@@ -53,7 +53,7 @@ func serveInfra(ctx context.Context, sizes []string) error {
 	if err != nil {
 		return err
 	}
-	kafka, err := dev.StartKafka(ctx)
+	kafka, err := dev.StartKafka(ctx, dev.WithPartitions(partitions)) // of the topics that the peers publish to, too
 	if err != nil {
 		return errors.Join(err, etcd.Close())
 	}
@@ -70,9 +70,11 @@ func serveInfra(ctx context.Context, sizes []string) error {
 	return errors.Join(err, kafka.Close(), etcd.Close())
 }
 
+// partitions is how many each topic has.
+const partitions = 8
+
 // fill makes the topic that consumers read.
 func fill(ctx context.Context, kafka *dev.Kafka, size string) error {
-	const partitions = 8
 	bytes, err := strconv.Atoi(size)
 	if err != nil {
 		return err

@@ -4,7 +4,9 @@ package kafka_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"log/slog"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,8 @@ import (
 
 	kafkago "github.com/segmentio/kafka-go"
 	"github.com/twmb/franz-go/pkg/kgo"
+	pb "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
@@ -49,9 +53,15 @@ func cpuTime(b *testing.B) int64 {
 	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
-// BenchmarkPublish publishes from 256 goroutines, each waiting for its message,
-// beside kafka-go's Writer and franz-go with the settings that are best for that:
-// franz-go with the message alone, and with the attributes that ours has.
+// numberedTopic is a typed topic: an event with a key and 100 bytes.
+func numberedTopic(name string) pubsub.Topic[pb.SimpleResponse] {
+	return pubsub.NewTopic[pb.SimpleResponse](name, pubsub.WithSource("bench"), pubsub.WithKey(func(m *pb.SimpleResponse) string { return m.GetUsername() }))
+}
+
+// BenchmarkPublish publishes through a typed topic from 256 goroutines, each
+// waiting for its event, beside kafka-go's Writer and franz-go with the settings
+// that are best for that: franz-go with the message alone, and with the attributes
+// that ours has.
 func BenchmarkPublish(b *testing.B) {
 	const goroutines = 256
 	addrs := benchBroker(b)
@@ -79,8 +89,9 @@ func BenchmarkPublish(b *testing.B) {
 		broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
 		ctx, cancel := context.WithTimeout(b.Context(), time.Hour)
 		defer cancel()
+		topic, event := numberedTopic("micro"), &pb.Payload{Body: payload}
 		run(b, func(key []byte) error {
-			return broker.Publish(ctx, &pubsub.Message{Topic: "micro", Key: key, Value: payload, Type: "bench.v1.Event", Source: "bench", ContentType: "application/protobuf"})
+			return topic.Publish(ctx, broker, &pb.SimpleResponse{Username: string(key), Payload: event})
 		})
 	})
 	b.Run("writer", func(b *testing.B) {
@@ -132,68 +143,96 @@ func BenchmarkPublishBatch(b *testing.B) {
 	b.ReportMetric(float64(b.N*len(msgs))/b.Elapsed().Seconds()/1e3, "kmsg/s")
 }
 
-// BenchmarkSubscribe handles what is in the log, with a handler that does
-// nothing, beside a bare loop over kafka-go's Client.Fetch.
+// BenchmarkSubscribe handles what is in the log, as messages and through a typed
+// topic, with a handler that does nothing, beside bare loops over kafka-go's
+// Client.Fetch: one that reads, and one that decodes the same.
 func BenchmarkSubscribe(b *testing.B) {
 	addrs := benchBroker(b)
 	broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
+	topic := numberedTopic("t")
+	silent := pubsub.WithSubscribeLogger(slog.New(slog.DiscardHandler))
 	filled := 0
 	fill := func(b *testing.B) {
 		for ; filled < b.N; filled += 1000 {
 			msgs := make([]*pubsub.Message, 1000)
 			for i := range msgs {
-				msgs[i] = &pubsub.Message{Topic: "t", Key: fmt.Append(nil, "key", i), Value: make([]byte, 100), Type: "bench.v1.Event", Source: "bench", ContentType: "application/protobuf"}
+				var err error
+				if msgs[i], err = topic.Message(&pb.SimpleResponse{Username: fmt.Sprint("key", i), Payload: &pb.Payload{Body: make([]byte, 100)}}); err != nil {
+					b.Fatal(err)
+				}
 			}
 			if err := broker.Publish(b.Context(), msgs...); err != nil {
 				b.Fatal(err)
 			}
 		}
 	}
-	b.Run("micro", func(b *testing.B) {
+	consume := func(b *testing.B, subscribe func(ctx context.Context, group string, handled func()) error) {
 		fill(b)
 		var handled atomic.Int64
+		ctx, cancel := context.WithCancel(b.Context())
+		defer cancel()
 		b.ReportAllocs()
 		b.ResetTimer()
 		defer rates(b, b.N)()
-		done := make(chan struct{})
-		joined(b, broker, "t", fmt.Sprintf("g-%d-%d", b.N, time.Now().UnixNano()), func(context.Context, *pubsub.Delivery) error {
+		if err := subscribe(ctx, fmt.Sprintf("g-%d-%d", b.N, time.Now().UnixNano()), func() {
 			if handled.Add(1) == int64(b.N) {
-				close(done)
+				b.StopTimer() // what follows is the drain
+				cancel()
 			}
-			return nil
+		}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.Run("micro", func(b *testing.B) {
+		consume(b, func(ctx context.Context, group string, handled func()) error {
+			return broker.Subscribe(ctx, "t", group, func(context.Context, *pubsub.Delivery) error { handled(); return nil }, silent)
 		})
-		<-done
 	})
-	b.Run("fetch", func(b *testing.B) {
-		fill(b)
-		b.ReportAllocs()
-		b.ResetTimer()
-		defer rates(b, b.N)()
-		bareLoop(b, addrs)
+	b.Run("micro-typed", func(b *testing.B) {
+		consume(b, func(ctx context.Context, group string, handled func()) error {
+			return topic.Subscribe(ctx, broker, group, func(context.Context, *pb.SimpleResponse) error { handled(); return nil }, silent)
+		})
 	})
+	for name, handle := range map[string]func(*kafkago.Record, []byte) error{
+		"fetch": func(*kafkago.Record, []byte) error { return nil },
+		"fetch-decoding": func(r *kafkago.Record, value []byte) error {
+			headers := make(map[string]string, len(r.Headers))
+			for _, h := range r.Headers {
+				headers[h.Key] = string(h.Value)
+			}
+			if _, err := time.Parse(time.RFC3339Nano, headers["ce_time"]); err != nil {
+				return err
+			}
+			return proto.Unmarshal(value, new(pb.SimpleResponse))
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			fill(b)
+			b.ReportAllocs()
+			b.ResetTimer()
+			defer rates(b, b.N)()
+			bareLoop(b, addrs, handle)
+		})
+	}
 }
 
 // bareLoop reads b.N messages, headers, keys and values, a goroutine a
 // partition.
-func bareLoop(b *testing.B, addrs []string) {
+func bareLoop(b *testing.B, addrs []string, handle func(r *kafkago.Record, value []byte) error) {
 	b.Helper()
 	transport := &kafkago.Transport{}
 	defer transport.CloseIdleConnections()
 	c := &kafkago.Client{Addr: kafkago.TCP(addrs...), Transport: transport}
-	ctx, cancel := context.WithCancel(b.Context())
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(b.Context())
+	defer cancel(nil)
 	var read atomic.Int64
 	var readers sync.WaitGroup
-	defer readers.Wait()
 	for p := range benchPartitions {
 		readers.Go(func() {
 			for offset := int64(0); ctx.Err() == nil; {
 				r, err := c.Fetch(ctx, &kafkago.FetchRequest{Topic: "t", Partition: p, Offset: offset, MinBytes: 1, MaxBytes: 1 << 20})
 				if err != nil {
-					if ctx.Err() == nil {
-						b.Error(err)
-						cancel()
-					}
+					cancel(err)
 					return
 				}
 				for {
@@ -201,17 +240,27 @@ func bareLoop(b *testing.B, addrs []string) {
 					if err != nil {
 						break
 					}
-					_, _ = kafkago.ReadAll(record.Key)
-					_, _ = kafkago.ReadAll(record.Value)
+					_, err = kafkago.ReadAll(record.Key)
+					value, valueErr := kafkago.ReadAll(record.Value)
+					if err = errors.Join(err, valueErr, handle(record, value)); err != nil {
+						cancel(err)
+						return
+					}
 					offset = record.Offset + 1
 					if read.Add(1) == int64(b.N) {
-						cancel()
+						cancel(errDone)
 					}
 				}
 			}
 		})
 	}
+	readers.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, errDone) {
+		b.Error(err)
+	}
 }
+
+var errDone = errors.New("all were read")
 
 // BenchmarkLatency measures a publish call to the handler, one at a time.
 func BenchmarkLatency(b *testing.B) {
