@@ -28,6 +28,12 @@
 // grpc.NewClient, the policies of package balancer with any resolver, the
 // topics of package pubsub in any program.
 //
+// # On one host
+//
+// Clients on the host of a service, or in its process, talk to it over a unix
+// socket by themselves, and over TCP when that does not answer. Nothing is to be
+// configured for it; WithLocalSocket says what it means and switches it off.
+//
 // # Memory
 //
 // A process that runs a Service or has a client of NewClient lets 8 MiB be

@@ -67,16 +67,23 @@ func TestLocalSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	own := "127.0.0.2"
+	if addrs := interfaceAddrs(t); len(addrs) > 0 {
+		own = addrs[0]
+	}
 	for name, test := range map[string]struct {
 		opts []micro.Option
-		want string
+		want string // the network of a call; "": none arrives, and the socket is not announced
 	}{
 		"by default":                   {nil, "unix"},
 		"on every interface":           {[]micro.Option{micro.WithAddress(":0")}, "unix"},
-		"advertised with its own IP":   {[]micro.Option{micro.WithAddress(":0"), micro.WithAdvertise("127.0.0.1")}, "unix"},
+		"advertised on loopback":       {[]micro.Option{micro.WithAddress(":0"), micro.WithAdvertise("127.0.0.1")}, "unix"},
+		"advertised on an interface":   {[]micro.Option{micro.WithAddress(":0"), micro.WithAdvertise(own)}, "unix"},
 		"switched off":                 {[]micro.Option{micro.WithLocalSocket(false)}, "tcp"},
 		"behind a name":                {[]micro.Option{micro.WithAdvertise("localhost")}, "tcp"},
-		"behind another IP":            {[]micro.Option{micro.WithAdvertise("127.0.0.2", "127.0.0.1")}, "tcp"},
+		"behind another host":          {[]micro.Option{micro.WithAddress(":0"), micro.WithAdvertise("192.0.2.1")}, ""},
+		"behind another port":          {[]micro.Option{micro.WithAdvertise("127.0.0.1:1")}, ""},
+		"behind an IP not listened on": {[]micro.Option{micro.WithAdvertise("127.0.0.2")}, ""},
 		"on a listener of the user's":  {[]micro.Option{micro.WithAddress(":0"), micro.WithListener(lis)}, "tcp"},
 		"on a unix socket of the user": {[]micro.Option{micro.WithAddress("unix://" + t.TempDir() + "/s.sock")}, "unix"},
 	} {
@@ -90,14 +97,30 @@ func TestLocalSocket(t *testing.T) {
 			if on := announced.Local != ""; on != (test.want == "unix" && r.Addr().Network() == "tcp") {
 				t.Errorf("announced as %+v", announced)
 			}
-			if name == "behind another IP" {
-				return // which reaches nobody
+			if test.want == "" {
+				return
 			}
 			if got := srv.over(t, dial(t, "test", reg)); got != test.want {
 				t.Errorf("the call came over %s, want %s", got, test.want)
 			}
 		})
 	}
+}
+
+// interfaceAddrs returns the IPv4 addresses of this machine that are not on
+// loopback.
+func interfaceAddrs(t *testing.T) (out []string) {
+	t.Helper()
+	addrs, err := net.InterfaceAddrs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range addrs {
+		if ip, _, err := net.ParseCIDR(a.String()); err == nil && !ip.IsLoopback() && ip.To4() != nil {
+			out = append(out, ip.String())
+		}
+	}
+	return out
 }
 
 // The socket is announced with its instance through every change, under each

@@ -129,6 +129,11 @@ func WithReflection(on bool) Option { return func(o *options) { o.reflection = o
 // a name of its own in each process, and is open to those who could dial the port
 // on loopback. Credentials are those of the server, and TLS checks the same name.
 //
+// It gives 1.1 to 1.2 times the calls a second of one caller, 1.3 times those of 64
+// callers with 64 KiB each, 1.1 times the messages of streams, and nothing that
+// could be told from noise to 64 callers with 100 bytes (bench, beside TCP on
+// loopback).
+//
 // For handlers and interceptors the peer of such a call (peer.FromContext) is a
 // *net.UnixAddr and no IP address: switch it off where addresses decide who may
 // call.

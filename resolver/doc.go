@@ -45,6 +45,10 @@
 // each client and server, for metrics and health, and each change of it is a line
 // in the log.
 //
+// A server with a second listener from [ListenLocal] is dialled by its unix socket
+// from its own host, and by its addresses from everywhere else. Services of
+// package micro have one.
+//
 // Each instance travels in the attributes of its grpc endpoint, where balancers
 // find it with [InstanceOf].
 //

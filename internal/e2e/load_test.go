@@ -31,6 +31,7 @@ const retrying = `{
 type load struct {
 	calls, failed, unaddressed atomic.Int64
 	local                      atomic.Int64 // calls over a local socket
+
 	callers int
 	timeout time.Duration // of a call
 	stop    func()
