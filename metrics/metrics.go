@@ -3,7 +3,8 @@
 //
 //	prometheus.MustRegister(metrics.NewCollector(svc.Registration), metrics.NewSubscriptionCollector())
 //
-// [NewSubscriptionCollector] lists what there is of topics and groups.
+// [NewSubscriptionCollector] lists what there is of topics and groups. Calls
+// have metrics, too: in package interceptors/rpcmetrics.
 //
 // Of each service or Announcer that is given, with the labels service and id:
 //
