@@ -21,6 +21,7 @@ import (
 
 type flags struct {
 	quick    bool
+	load     bool
 	rows     string
 	jobs     string
 	rounds   int
@@ -32,6 +33,7 @@ type flags struct {
 func main() {
 	var f flags
 	flag.BoolVar(&f.quick, "quick", false, "a minute for CI: few rows and jobs, and an exit status of 1 if one is below its guard")
+	flag.BoolVar(&f.load, "load", false, "instead of all that: the cost as callers, messages, streams and instances grow; -jobs takes curves, such as \"callers,streams\"")
 	flag.StringVar(&f.rows, "rows", "", "only rows with one of these in their name (\"micro,kratos\"), and what they are compared with")
 	flag.StringVar(&f.jobs, "jobs", "", "only jobs with one of these in their name: \"unary 100B ×64,stream,policies\"")
 	flag.IntVar(&f.rounds, "rounds", 5, "how often each row does each job")
@@ -53,14 +55,19 @@ func main() {
 	}
 }
 
+// selected tells which names have a part that is in a list.
+func selected(list string) func(name string) bool {
+	return func(name string) bool {
+		return list == "" || slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(name, part) })
+	}
+}
+
 func bench(ctx context.Context, f flags) error {
 	if f.quick {
 		f = f.quickened()
 	}
-	selected := func(list string) func(name string) bool {
-		return func(name string) bool {
-			return list == "" || slices.ContainsFunc(strings.Split(list, ","), func(part string) bool { return strings.Contains(name, part) })
-		}
+	if f.load {
+		return benchLoad(ctx, f)
 	}
 	p := plan{
 		rows: selectRows(selected(f.rows)), jobs: selectJobs(selected(f.jobs)),
@@ -81,6 +88,28 @@ func bench(ctx context.Context, f flags) error {
 		return results.guard()
 	}
 	return nil
+}
+
+// benchLoad does with -load what bench does without.
+func benchLoad(ctx context.Context, f flags) error {
+	set := make(map[string]bool)
+	flag.Visit(func(f *flag.Flag) { set[f.Name] = true })
+	if !set["rounds"] {
+		f.rounds = 2
+	}
+	if !set["duration"] {
+		f.duration = time.Second
+	}
+	p := plan{rounds: f.rounds, duration: f.duration, profile: f.profile}
+	results, err := p.runLoad(ctx, selectCurves(selected(f.jobs), selected(f.rows)))
+	if err != nil {
+		return err
+	}
+	fmt.Print(results.markdown())
+	if f.out == "" {
+		return nil
+	}
+	return results.write(f.out)
 }
 
 // quickened keeps what was set by hand.

@@ -81,7 +81,7 @@ func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
 		p.infra.stop()
 	}()
 	for _, r := range p.rows {
-		t, err := p.start(ctx, r, round)
+		t, err := p.start(ctx, r, peer.Config{Service: fmt.Sprintf("bench.%s.%d", strings.Map(nameRune, r.name), round)})
 		teams = append(teams, t)
 		if err != nil {
 			return nil, fmt.Errorf("row %q: %w", r.name, err)
@@ -144,14 +144,10 @@ type team struct {
 	client  *process
 }
 
-func (p *plan) start(ctx context.Context, r row, round int) (*team, error) {
+// start completes the config by what the row and the infrastructure say.
+func (p *plan) start(ctx context.Context, r row, c peer.Config) (*team, error) {
 	t := &team{row: r}
-	c := peer.Config{
-		Mode:     r.mode,
-		Registry: p.infra.registry,
-		Broker:   p.infra.broker,
-		Service:  fmt.Sprintf("bench.%s.%d", strings.Map(nameRune, r.name), round),
-	}
+	c.Mode, c.Registry, c.Broker = r.mode, p.infra.registry, p.infra.broker
 	for i := range r.instances {
 		s, err := p.child(ctx, r, c, fmt.Sprintf("server%d", i), "-serve")
 		if err != nil {

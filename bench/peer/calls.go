@@ -12,13 +12,24 @@ type calls struct {
 	*Job
 
 	client Client
+	held   *holder
 }
 
 func (c calls) job() func(context.Context, *runner, int) error {
-	if c.Kind == StreamJob {
+	switch c.Kind {
+	case StreamJob:
 		return c.stream
+	case OpenJob:
+		return c.open
+	case ReadyJob:
+		return c.ready
+	case PickJob:
+		return c.pick
+	case ChangeJob:
+		return c.change
+	default:
+		return c.unary
 	}
-	return c.unary
 }
 
 func (c calls) unary(ctx context.Context, r *runner, caller int) error {

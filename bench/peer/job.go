@@ -17,6 +17,7 @@ type Job struct {
 	Duration time.Duration
 	Deadline time.Duration // of each unary call; 0: none
 	Rate     float64       // calls a second, over all callers; 0: as many as they can
+	Count    int           // of the streams, instances, picks and changes of the jobs that have them
 }
 
 // Kind is what a call is.
@@ -28,6 +29,11 @@ const (
 	StreamJob  Kind = "stream"  // a message to and fro, on one stream a caller
 	PublishJob Kind = "publish" // an event, published and acknowledged
 	ConsumeJob Kind = "consume" // an event that is handled by one member of a group, until there are no more
+
+	OpenJob   Kind = "open"   // a stream, opened and left open; Duration is the longest that all may take
+	ReadyJob  Kind = "ready"  // one wait until all instances are ready; Duration is the longest
+	PickJob   Kind = "pick"   // an instance, picked and not called
+	ChangeJob Kind = "change" // a change of one instance; they are spread over Duration
 )
 
 // Result is what came of it.

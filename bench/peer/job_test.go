@@ -40,7 +40,7 @@ func TestJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				r := test.job.run(t.Context(), calls{&test.job, test.client}.job())
+				r := test.job.run(t.Context(), calls{&test.job, test.client, nil}.job())
 				p50 := r.Times.Quantile(0.5)
 				if r.Calls != test.calls || r.Error != test.err || p50 < test.p50 || p50 > test.p50*21/20 {
 					t.Errorf("%d calls, p50 %v, error %q; want %d, %v, %q", r.Calls, p50, r.Error, test.calls, test.p50, test.err)

@@ -48,6 +48,11 @@ type Config struct {
 	Service  string   // to register as, and to look up: one of this row and round
 	Addrs    []string // of the servers, for those that do not
 	Broker   string   // of Kafka, host:port
+
+	// As load grows: none is set for the rows of the other tables.
+	TCP        bool // and nothing else, as between hosts
+	MaxMessage int  // bytes that a message may have; 0: grpc's 4 MiB
+	Instances  int  // of the service, all at the one address in Addrs and at Aliases of it; 0: as many as Addrs
 }
 
 // Client makes calls, from many goroutines at once.
@@ -101,7 +106,10 @@ func (Echo) StreamingCall(stream pb.BenchmarkService_StreamingCallServer) error 
 
 // Request is what the parent asks: to make calls (a client), or, without a job,
 // what was used since the last time (a server).
-type Request struct{ Job *Job }
+type Request struct {
+	Job    *Job
+	Settle bool // collect garbage before Memory is taken
+}
 
 // Reply is what a child says: first where it serves or that it has dialed, then
 // one reply a request.
@@ -109,6 +117,7 @@ type Reply struct {
 	Addr   string  `json:",omitempty"`
 	Error  string  `json:",omitempty"`
 	Usage  Usage   // since the reply before
+	Memory Memory  // now
 	Result *Result `json:",omitempty"`
 }
 
@@ -167,7 +176,13 @@ func (p Peer) call(c Config) error {
 	if err != nil {
 		return err
 	}
-	answer(Reply{}, func(job *Job) *Result { return job.run(ctx, calls{job, client}.job()) })
+	held := &holder{}
+	answer(Reply{}, func(job *Job) *Result {
+		if job == nil {
+			return nil // it is asked for what it has used
+		}
+		return job.run(ctx, calls{job, client, held}.job())
+	})
 	return nil
 }
 
@@ -183,6 +198,9 @@ func answer(hello Reply, do func(*Job) *Result) {
 		r := Reply{Result: do(req.Job)}
 		used := now()
 		r.Usage = used.since(last)
+		if r.Memory = memoryNow(req.Settle); req.Settle {
+			used = now() // what settling takes is nobody's
+		}
 		last = used
 		reply(r)
 	}

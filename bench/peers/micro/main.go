@@ -36,6 +36,8 @@ func modeOf(name string) (mode, error) {
 	case "tuned":
 		micro.TuneRuntime()
 		return modeOf("chain")
+	case "subset":
+		return mode{client: []grpc.DialOption{grpc.WithDefaultServiceConfig(subsetConfig)}}, nil
 	}
 	return mode{}, fmt.Errorf("there is no mode %q", name)
 }
@@ -49,16 +51,27 @@ func serve(ctx context.Context, c peer.Config, echo peer.Echo, ready func(string
 	if err != nil {
 		return err
 	}
-	svc := micro.New(c.Service,
-		micro.WithAddress("127.0.0.1:0"),
+	if c.MaxMessage > 0 {
+		m.server = append(m.server, grpc.MaxRecvMsgSize(c.MaxMessage))
+	}
+	opts := []micro.Option{
+		micro.WithAddress(c.ServerAddress()),
 		micro.WithRegistry(registry),
 		micro.WithDrainDelay(0),
 		micro.WithLogger(slog.New(slog.DiscardHandler)),
-		micro.WithServerOptions(m.server...))
+		micro.WithServerOptions(m.server...),
+	}
+	if c.TCP {
+		opts = append(opts, micro.WithLocalSocket(false))
+	}
+	if c.Instances > 0 {
+		opts = append(opts, micro.WithAdvertise("127.0.0.1"))
+	}
+	svc := micro.New(c.Service, opts...)
 	pb.RegisterBenchmarkServiceServer(svc, echo)
 	go func() {
 		<-svc.Ready()
-		ready(svc.Addr().String())
+		ready(peer.Reached(svc.Addr()))
 	}()
 	return errors.Join(svc.Run(ctx), registry.Close())
 }
@@ -72,9 +85,17 @@ func dial(_ context.Context, c peer.Config) (peer.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	cc, err := micro.NewClient(c.Service, registry, slices.Concat(m.client, []grpc.DialOption{micro.Insecure()})...)
+	opts := slices.Concat(m.client, []grpc.DialOption{micro.Insecure()})
+	if c.MaxMessage > 0 {
+		opts = append(opts, grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(c.MaxMessage)))
+	}
+	captured := captureIn(c)
+	cc, err := micro.NewClient(c.Service, registry, opts...)
 	if err != nil {
 		return nil, err
+	}
+	if captured != nil {
+		return &fleet{peer.Stub(cc), captured, cc}, nil
 	}
 	return peer.Stub(cc), nil
 }
