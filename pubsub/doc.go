@@ -48,7 +48,13 @@
 // # Failures
 //
 // An event whose handler fails is tried again after a pause ([WithRetry]); its
-// key waits, and no other. What takes minutes or hours to come right can wait in
+// key waits, and no other: beside one key of a thousand that always fails, the
+// others' p50 and p99 from publish to handler are what they are without it (×0.97
+// and ×1.04, on Kafka's protocol). That holds while what its partition gets until
+// the event comes to an end, rate times time, fits into the window ([WithWindow]):
+// at 1,000 events a second in a partition the default of 4096 is good for 4 s.
+// Beyond it that partition stops behind the event, and the others go on; the log
+// and [Subscriptions] say so. A rebalance does not wait for it. What takes minutes or hours to come right can wait in
 // topics of its own, out of order ([WithUnorderedRetry]). One that will never work
 // ([Permanent]), that does not decode, or that has used up its attempts goes to
 // the dead-letter topic ([WithDeadLetter], [DeadLetterOf]). Without one it ends
