@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"time"
 )
 
 // memoryLog is a partition: its newest messages, by offset.
@@ -122,4 +123,17 @@ func signal(c chan<- struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+// since returns the offset of the first message of time t or later; behind the
+// last if there is none.
+func (l *memoryLog) since(t time.Time) int64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for o := l.first; o < l.next; o++ {
+		if !l.ring[o%int64(len(l.ring))].Time.Before(t) {
+			return o
+		}
+	}
+	return l.next
 }

@@ -68,8 +68,11 @@ func (t *topic) newGroup(sub *Subscription) *memoryGroup {
 	g := &memoryGroup{name: sub.Group, parts: make([]memoryPart, len(t.logs))}
 	for p, l := range t.logs {
 		first, next := l.bounds()
-		if sub.Start == Last {
+		switch sub.Start {
+		case Last:
 			first = next
+		case At:
+			first = l.since(sub.StartTime)
 		}
 		g.parts[p].committed.Next = first
 	}

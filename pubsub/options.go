@@ -63,6 +63,8 @@ const (
 	First Start = iota + 1
 	// Last is behind the newest message: only what comes from now on.
 	Last
+	// At is a time: [WithStartTime].
+	At
 )
 
 // WithStart sets where a new group begins. A group that has committed offsets
@@ -70,6 +72,14 @@ const (
 // published before the first member was up; for a broadcast [Last].
 func WithStart(s Start) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.start = s })
+}
+
+// WithStartTime has a new group begin at what was published at t or later, in each
+// partition; where there is nothing, at what comes from now on. The broker's clock counts where it has one: that of the message in
+// Kafka (or of the server, by the topic's message.timestamp.type), to the
+// millisecond; that of the server in NATS; that of the publisher in an inbox.
+func WithStartTime(t time.Time) SubscribeOption {
+	return subscribeOption(func(o *subscribeOptions) { o.start, o.startTime = At, t })
 }
 
 // WithReady has f called once, while Subscribe runs, when every message that is
@@ -134,6 +144,7 @@ type subscribeOptions struct {
 	concurrency int
 	window      int
 	start       Start
+	startTime   time.Time
 	ready       func()
 	middleware  []Middleware
 	tombstones  Handler
@@ -176,8 +187,10 @@ func (o *subscribeOptions) check() error {
 		return fmt.Errorf("pubsub: concurrency %d: at least 1 handler must run", o.concurrency)
 	case o.window < 1:
 		return fmt.Errorf("pubsub: window %d: at least 1 message must fit", o.window)
-	case o.start < 0 || o.start > Last:
+	case o.start < 0 || o.start > At:
 		return fmt.Errorf("pubsub: start %d: use First or Last", o.start)
+	case o.start == At && o.startTime.IsZero():
+		return errors.New("pubsub: start at no time: give WithStartTime one, or use WithStart(First)")
 	case o.drain < 0:
 		return fmt.Errorf("pubsub: drain timeout %v: it cannot be negative", o.drain)
 	case o.stall <= 0:

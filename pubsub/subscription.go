@@ -27,7 +27,8 @@ type Subscription struct {
 	Group        string        // "" for a broadcast
 	Concurrency  int           // handlers at once, over all partitions
 	Window       int           // messages from the oldest unfinished one to the newest fetched one, for each partition
-	Start        Start         // First or Last
+	Start        Start         // First, Last or At
+	StartTime    time.Time     // with At
 	DrainTimeout time.Duration // from when fetching stops, or a partition is lost, to the end of the handlers' context
 	DeadLetters  string        // the dead-letter topic, "" without one; a driver whose topics are declared checks that it exists
 	Logger       *slog.Logger  // names the topic and the group
@@ -75,6 +76,7 @@ func NewSubscription(p Publisher, topic, group string, h Handler, opts ...Subscr
 		Concurrency:  o.concurrency,
 		Window:       o.window,
 		Start:        o.start,
+		StartTime:    o.startTime,
 		DrainTimeout: o.drain,
 		Logger:       o.logger.With("topic", topic, "group", group),
 		publisher:    p,

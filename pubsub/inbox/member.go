@@ -85,12 +85,17 @@ func newMember(ctx context.Context, sub *pubsub.Subscription) *member {
 // run takes events until ctx ends or the broker is closed, and then drains.
 func (m *member) run(ctx context.Context, b *Broker, addr string) (err error) {
 	b.hub.add(m)
+	now := time.Now()
 	inst := &resolver.Instance{ID: m.id, Service: servicePrefix + m.sub.Topic, Addrs: []string{addr}, Labels: map[string]string{
 		labelGroup: m.sub.Group,
-		labelSince: strconv.FormatInt(time.Now().UnixNano(), 10),
+		labelSince: strconv.FormatInt(now.UnixNano(), 10),
 	}}
-	if m.sub.Start == pubsub.Last {
+	switch m.sub.Start {
+	case pubsub.Last:
 		inst.Labels[labelStart] = labelLast
+	case pubsub.At:
+		inst.Labels[labelStart] = labelLast
+		inst.Labels[labelSince] = strconv.FormatInt(min(m.sub.StartTime.UnixNano(), now.UnixNano()), 10)
 	}
 	announcer := resolver.NewAnnouncer(b.reg, inst)
 	announcer.SetLogger(m.sub.Logger)

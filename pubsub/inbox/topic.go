@@ -20,7 +20,7 @@ const (
 
 	labelGroup = "inbox-group"
 	labelStart = "inbox-start" // labelLast, or anything else for the first
-	labelSince = "inbox-since" // nanoseconds of the Unix era
+	labelSince = "inbox-since" // nanoseconds of the Unix era: from when on, where labelStart is labelLast
 
 	labelLast = "last"
 )

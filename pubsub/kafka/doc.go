@@ -63,7 +63,8 @@
 // backoff, and after a crash at most what was finished since the last commit
 // comes again. Other clients of the group see an ordinary offset.
 //
-// A group begins at the oldest message, unless [pubsub.WithStart] says
+// A group begins at the oldest message, unless [pubsub.WithStart] or
+// [pubsub.WithStartTime] says
 // otherwise; that choice is committed before the subscription is ready, and
 // partitions that are added later are read from their first message. If
 // retention has deleted messages before they were handled, or the topic was

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -52,11 +53,11 @@ func (s *subscription) generation(ctx context.Context, gen *kafkago.Generation) 
 	s.sub.Rebalanced(nil)
 }
 
-// ready says that nothing is missed from now on. For a group that begins at the
-// last message that is when every partition's beginning is committed, those of
+// ready says that nothing is missed from now on. For a group that does not begin
+// at the first message that is when every partition's beginning is committed, those of
 // other members too: what is published before that could be skipped.
 func (s *subscription) ready(ctx context.Context) {
-	for try := 0; !s.started && s.sub.Start == pubsub.Last; try++ {
+	for try := 0; !s.started && s.sub.Start != pubsub.First; try++ {
 		if n, err := s.b.lookup(ctx, s.sub.Topic); err == nil {
 			all := make([]int, n)
 			for p := range all {
@@ -91,7 +92,7 @@ func (s *subscription) assigned(ctx context.Context, gen *kafkago.Generation) []
 			for _, p := range partitions {
 				readers = append(readers, newReader(s, p, positions[p]))
 			}
-			if s.sub.Start == pubsub.Last {
+			if s.sub.Start != pubsub.First {
 				// Where a new group begins is decided once and for all, or what is
 				// published until the first commit could be skipped.
 				err = s.commit(ctx, gen, readers)
@@ -160,13 +161,17 @@ func (s *subscription) committed(ctx context.Context, partitions []int) (map[int
 	return positions, nil
 }
 
-// offsets returns the first or the last offset of partitions.
+// offsets returns where partitions begin or end, or what they have from the
+// subscription's start time on.
 func (s *subscription) offsets(ctx context.Context, partitions []int, start pubsub.Start) (map[int]int64, error) {
 	var request []kafkago.OffsetRequest
 	for _, p := range partitions {
-		if start == pubsub.Last {
+		switch start {
+		case pubsub.Last:
 			request = append(request, kafkago.LastOffsetOf(p))
-		} else {
+		case pubsub.At:
+			request = append(request, kafkago.TimeOffsetOf(p, s.sub.StartTime))
+		default:
 			request = append(request, kafkago.FirstOffsetOf(p))
 		}
 	}
@@ -176,14 +181,35 @@ func (s *subscription) offsets(ctx context.Context, partitions []int, start pubs
 		return nil, err
 	}
 	offsets := make(map[int]int64)
+	var later []int // where nothing is as new as the start time
 	for _, p := range r.Topics[s.sub.Topic] {
 		if p.Error != nil {
 			s.b.heal() // kafka-go has lost the reason
 			return nil, p.Error
 		}
-		if offsets[p.Partition] = p.FirstOffset; start == pubsub.Last {
+		switch start {
+		case pubsub.Last:
 			offsets[p.Partition] = p.LastOffset
+		case pubsub.At:
+			offset := int64(-1)
+			for o := range p.Offsets { // there is one, or none
+				offset = o
+			}
+			if offset < 0 {
+				later = append(later, p.Partition)
+				continue
+			}
+			offsets[p.Partition] = offset
+		default:
+			offsets[p.Partition] = p.FirstOffset
 		}
+	}
+	if len(later) > 0 {
+		ends, err := s.offsets(ctx, later, pubsub.Last)
+		if err != nil {
+			return nil, err
+		}
+		maps.Copy(offsets, ends)
 	}
 	if len(offsets) != len(partitions) {
 		return nil, fmt.Errorf("the cluster knows offsets of %d of %d partitions", len(offsets), len(partitions))

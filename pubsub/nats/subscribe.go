@@ -133,10 +133,35 @@ func (s *subscription) tryFind(ctx context.Context) (first int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if s.sub.Start == pubsub.Last {
+	switch s.sub.Start {
+	case pubsub.Last:
 		return int64(info.State.LastSeq) + 1, nil
+	case pubsub.At:
+		return s.since(ctx)
 	}
 	return int64(max(info.State.FirstSeq, 1)), nil
+}
+
+// since returns the sequence number of the first message of the start time or
+// later; behind the last if there is none. The server finds it for a consumer that
+// begins there.
+func (s *subscription) since(ctx context.Context) (int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	consumer, err := s.js.CreateConsumer(ctx, s.topic.stream, jetstream.ConsumerConfig{
+		DeliverPolicy:     jetstream.DeliverByStartTimePolicy,
+		OptStartTime:      &s.sub.StartTime,
+		AckPolicy:         jetstream.AckNonePolicy,
+		InactiveThreshold: idleTimeout,
+		MemoryStorage:     true,
+		Replicas:          1,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("topic %s: messages since %v: %w", s.topic.name, s.sub.StartTime, err)
+	}
+	info := consumer.CachedInfo()
+	forget(ctx, s.js, s.topic.stream, info.Name)
+	return int64(info.Delivered.Stream) + 1, nil
 }
 
 // info asks for the state of the stream.

@@ -3,6 +3,7 @@ package pubsubtest
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/grpc-micro/micro/pubsub"
 )
@@ -20,6 +21,40 @@ func startLast(s *suite) {
 	}
 	s.await(r, 20)
 	s.exactly(r, numbers("v", 20))
+}
+
+// A group that starts at a time gets what was published then or later, and one that
+// starts in the future what comes from now on.
+func startTime(s *suite) {
+	for i := range 20 {
+		s.publish(s.message(fmt.Sprint("k", i), "before"))
+	}
+	tick(s)
+	begin := time.Now()
+	tick(s)
+	for i := range 20 {
+		s.publish(s.message(fmt.Sprint("k", i), fmt.Sprint("v", i)))
+	}
+	r := newRecord()
+	s.subscribe(s.group, r.handle, pubsub.WithStartTime(begin))
+	s.await(r, 20)
+	s.exactly(r, numbers("v", 20))
+
+	later := newRecord()
+	s.subscribe(s.group+"-later", later.handle, pubsub.WithStartTime(time.Now().Add(time.Hour)))
+	for i := range 20 {
+		s.publish(s.message(fmt.Sprint("k", i), fmt.Sprint("w", i)))
+	}
+	s.await(later, 20)
+	s.exactly(later, numbers("w", 20))
+}
+
+// tick waits until Kafka's clock, of milliseconds, shows another time.
+func tick(s *suite) {
+	select {
+	case <-time.After(5 * time.Millisecond):
+	case <-s.ctx.Done():
+	}
 }
 
 func groupsGetAll(s *suite) {

@@ -37,6 +37,7 @@ func Run(t *testing.T, open func(t *testing.T) pubsub.Broker) {
 		{"Concurrency", concurrency},
 
 		{"StartLast", startLast},
+		{"StartTime", startTime},
 		{"GroupsGetAll", groupsGetAll},
 		{"MembersShare", membersShare},
 		{"Broadcast", broadcast},
