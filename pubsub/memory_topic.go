@@ -69,6 +69,7 @@ func (t *topic) newGroup(sub *Subscription) *memoryGroup {
 	for p, l := range t.logs {
 		first, next := l.bounds()
 		switch sub.Start {
+		case First:
 		case Last:
 			first = next
 		case At:

@@ -91,6 +91,7 @@ func (m *member) run(ctx context.Context, b *Broker, addr string) (err error) {
 		labelSince: strconv.FormatInt(now.UnixNano(), 10),
 	}}
 	switch m.sub.Start {
+	case pubsub.First:
 	case pubsub.Last:
 		inst.Labels[labelStart] = labelLast
 	case pubsub.At:

@@ -138,8 +138,9 @@ func (s *subscription) tryFind(ctx context.Context) (first int64, err error) {
 		return int64(info.State.LastSeq) + 1, nil
 	case pubsub.At:
 		return s.since(ctx)
+	default:
+		return int64(max(info.State.FirstSeq, 1)), nil
 	}
-	return int64(max(info.State.FirstSeq, 1)), nil
 }
 
 // since returns the sequence number of the first message of the start time or
