@@ -2,6 +2,7 @@ package resolver_test
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"runtime"
 	"strings"
@@ -33,6 +34,19 @@ func listenLocal(t testing.TB) (s *grpc.Server, local string) {
 	go func() { _ = s.Serve(lis) }()
 	t.Cleanup(s.Stop)
 	return s, local
+}
+
+// localChild, in the environment, makes this test binary a process that says how
+// it would announce a local socket.
+const localChild = "MICRO_TEST_LOCAL"
+
+func sayLocal() error {
+	lis, local, err := resolver.ListenLocal(context.Background())
+	if err != nil {
+		return err
+	}
+	fmt.Println(local)
+	return lis.Close()
 }
 
 // Who is on the instance's host comes by its socket, and everyone else, or

@@ -2,8 +2,10 @@ package resolver_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"os"
 	"testing"
 	"time"
 
@@ -18,7 +20,16 @@ const patience = 20 * time.Second
 
 var quiet = slog.New(slog.DiscardHandler)
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if os.Getenv(localChild) != "" {
+		if err := sayLocal(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func memory(t testing.TB) *resolver.Memory {
 	t.Helper()
