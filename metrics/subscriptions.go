@@ -20,6 +20,7 @@ var (
 	deadLetters        = prometheus.NewDesc("micro_subscription_dead_letters_total", "Messages put into the dead-letter topic.", subscriptionLabels, nil)
 	undelivered        = prometheus.NewDesc("micro_subscription_undelivered_total", "Tries to put one into another topic that failed.", subscriptionLabels, nil)
 	rebalances         = prometheus.NewDesc("micro_subscription_rebalances_total", "How often partitions were assigned.", subscriptionLabels, nil)
+	unassigned         = prometheus.NewDesc("micro_subscription_unassigned_seconds", "How long a member has not been told its partitions, the one that waits longest.", subscriptionLabels, nil)
 
 	partitionLabels = []string{"topic", "group", "partition"}
 	lag             = prometheus.NewDesc("micro_partition_lag", "Messages that are not finished.", partitionLabels, nil)
@@ -45,6 +46,7 @@ var (
 //	micro_subscription_dead_letters_total    messages put into the dead-letter topic
 //	micro_subscription_undelivered_total     tries to put one into either that failed
 //	micro_subscription_rebalances_total      how often partitions were assigned
+//	micro_subscription_unassigned_seconds    how long a member has not been told its partitions; the most of the members
 //
 // Of each partition that a member has, with the label partition too, the worst of
 // the members of a broadcast:
@@ -58,7 +60,8 @@ var (
 //	micro_partition_stalled                  1 while it has messages and gets nowhere
 //
 // Counters begin anew with each Subscribe call. Alert on micro_partition_stalled,
-// on micro_subscription_undelivered_total, and on lag that grows.
+// on micro_subscription_unassigned_seconds above what a drain may take, on
+// micro_subscription_undelivered_total, and on lag that grows.
 func NewSubscriptionCollector() prometheus.Collector { return subscriptions{} }
 
 type subscriptions struct{}
@@ -66,7 +69,7 @@ type subscriptions struct{}
 // Describe implements prometheus.Collector.
 func (subscriptions) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		members, paused, running, window, handled, retries, delayed, deadLetters, undelivered, rebalances,
+		members, paused, running, window, handled, retries, delayed, deadLetters, undelivered, rebalances, unassigned,
 		lag, pending, windowUsed, standing, blocked, silent, stalled,
 	} {
 		ch <- desc
@@ -113,6 +116,7 @@ func collectSubscription(ch chan<- prometheus.Metric, of []pubsub.SubscriptionSt
 		sum.DeadLetters += s.DeadLetters
 		sum.Undelivered += s.Undelivered
 		sum.Rebalances += s.Rebalances
+		sum.Unassigned = max(sum.Unassigned, s.Unassigned)
 	}
 	labels := []string{sum.Topic, sum.Group}
 	gauge(ch, members, float64(len(of)), labels...)
@@ -125,6 +129,7 @@ func collectSubscription(ch chan<- prometheus.Metric, of []pubsub.SubscriptionSt
 	counter(ch, deadLetters, sum.DeadLetters, labels...)
 	counter(ch, undelivered, sum.Undelivered, labels...)
 	counter(ch, rebalances, sum.Rebalances, labels...)
+	gauge(ch, unassigned, sum.Unassigned.Seconds(), labels...)
 	for n, p := range partitions {
 		p.collect(ch, sum.Topic, sum.Group, strconv.Itoa(n))
 	}

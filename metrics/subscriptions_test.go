@@ -61,6 +61,7 @@ func TestSubscriptions(t *testing.T) {
 		`micro_subscription_retries_total{group="g",topic="shown"} 2`,
 		`micro_subscription_delayed_total{group="g",topic="shown"} 1`,
 		`micro_subscription_undelivered_total{group="g",topic="shown"} 0`,
+		`micro_subscription_unassigned_seconds{group="g",topic="shown"} 0`,
 		`micro_subscription_dead_letters_total{group="shown.g.retry.1ms",topic="shown.g.retry.1ms"} 1`,
 	} {
 		wait.Until(t, line, func() bool { return has(c, line) })

@@ -87,7 +87,7 @@
 // hand: lag, running handlers, use of the window, the age of what is oldest,
 // retries, dead letters and rebalances, to be read by whatever shows metrics. A
 // partition that has messages and gets nowhere is named there, and in the log
-// ([WithStallAfter]).
+// ([WithStallAfter]), and so is a subscription that does not get its partitions.
 //
 // # Drivers
 //

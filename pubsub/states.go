@@ -24,6 +24,11 @@ type SubscriptionState struct {
 	Undelivered int64 // tries to put one there, or into a retry topic, that failed: alert on it
 	Rebalances  int64 // how often its partitions were assigned, the first time included
 
+	// Unassigned is for how long it has not been told which partitions are its own,
+	// as while it is not in its group: alert on it when that is long. It is 0 when
+	// it was, though they may be none, and when the broker does not tell.
+	Unassigned time.Duration
+
 	// Partitions are those it has now, ascending. Nil: it has none, or the broker
 	// does not tell.
 	Partitions []PartitionState
@@ -104,18 +109,29 @@ type counters struct {
 	buried, undelivered atomic.Int64
 	rebalances          atomic.Int64
 	partitions          atomic.Pointer[func() []PartitionState]
+	unassigned          atomic.Int64 // since when it has none, in nanoseconds of the Unix era; 0: it has, or does not tell
 }
 
 // Rebalanced is for drivers: the subscription was given partitions, and from now
-// on report tells their states, or it has none any more, and report is nil. It
-// must be safe for concurrent use, and not block.
+// on report tells their states; or it does not know its partitions yet, or any
+// more, and report is nil. report must be safe for concurrent use, and not block.
 func (s *Subscription) Rebalanced(report func() []PartitionState) {
 	if report == nil {
+		s.count.unassigned.CompareAndSwap(0, time.Now().UnixNano())
 		s.count.partitions.Store(nil)
 		return
 	}
+	s.count.unassigned.Store(0)
 	s.count.rebalances.Add(1)
 	s.count.partitions.Store(&report)
+}
+
+func (c *counters) sinceUnassigned(now time.Time) time.Duration {
+	since := c.unassigned.Load()
+	if since == 0 {
+		return 0
+	}
+	return max(now.Sub(time.Unix(0, since)), 1)
 }
 
 // State returns the state of the subscription.
@@ -136,6 +152,7 @@ func (s *Subscription) State() SubscriptionState {
 		Undelivered: c.undelivered.Load(),
 		Rebalances:  c.rebalances.Load(),
 	}
+	state.Unassigned = c.sinceUnassigned(time.Now())
 	if report := c.partitions.Load(); report != nil {
 		state.Partitions = (*report)()
 		for i := range state.Partitions {

@@ -7,10 +7,12 @@ import (
 )
 
 // watchdog looks for partitions that have messages to handle and get nowhere, and
-// logs each change. It works on the states that drivers report, so that messages
+// for a subscription that gets no partitions, and logs each change. It works on the states that drivers report, so that messages
 // pay nothing for it.
 type watchdog struct {
 	sub *Subscription
+
+	outside bool // it was logged that there are no partitions; run's alone
 
 	mu    sync.Mutex // guards marks
 	marks map[int]mark
@@ -34,9 +36,23 @@ func (w *watchdog) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		now := time.Now()
+		w.lookOutside(w.sub.count.sinceUnassigned(now))
 		if report := w.sub.count.partitions.Load(); report != nil { // else it is between two assignments
-			w.look((*report)(), time.Now())
+			w.look((*report)(), now)
 		}
+	}
+}
+
+// lookOutside is for a subscription that does not come to its partitions.
+func (w *watchdog) lookOutside(unassigned time.Duration) {
+	switch {
+	case unassigned >= w.sub.stallAfter && !w.outside:
+		w.outside = true
+		w.sub.Logger.Warn("pubsub: subscription stands still", "why", "it is not told its partitions: it is not in its group, or waits for another member to drain", "since", unassigned)
+	case unassigned == 0 && w.outside:
+		w.outside = false
+		w.sub.Logger.Info("pubsub: subscription goes on")
 	}
 }
 

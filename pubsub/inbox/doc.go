@@ -61,5 +61,9 @@
 // timeout; the rest goes to the others.
 //
 // In pubsub.Subscriptions each group that a process publishes to shows as a
-// subscription, beside those that it handles: its lag is what waits there.
+// subscription, beside those that it handles: its lag is what waits there. That of
+// a member is what it has in hand, because what else there is only publishers
+// know. Each is stalled (WithStallAfter of the member; 30 s with a publisher) when
+// none of that comes to an end, and a member that is not registered yet is
+// Unassigned.
 package inbox

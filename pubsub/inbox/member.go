@@ -84,6 +84,7 @@ func newMember(ctx context.Context, sub *pubsub.Subscription) *member {
 
 // run takes events until ctx ends or the broker is closed, and then drains.
 func (m *member) run(ctx context.Context, b *Broker, addr string) (err error) {
+	m.sub.Rebalanced(nil) // until it is registered
 	b.hub.add(m)
 	now := time.Now()
 	inst := &resolver.Instance{ID: m.id, Service: servicePrefix + m.sub.Topic, Addrs: []string{addr}, Labels: map[string]string{

@@ -141,7 +141,8 @@ func (s *subscription) group(ctx context.Context) error {
 	if _, err := s.found(ctx); err != nil {
 		return err
 	}
-	d := newDialer() // of its own, to be cut
+	s.sub.Rebalanced(nil) // until we are in the group
+	d := newDialer()      // of its own, to be cut
 	defer d.close()
 	group, err := kafkago.NewConsumerGroup(kafkago.ConsumerGroupConfig{
 		ID:      s.sub.Group,
@@ -246,7 +247,7 @@ func (s *subscription) leave(ctx context.Context, member string) {
 // throttle time, and the refusal of a coordinator that is still loading the group
 // looks like success.
 func leaveError(r *kafkago.LeaveGroupResponse) error {
-	if code := kafkago.Error(int16(r.Throttle.Milliseconds())); code != 0 { //nolint:gosec // the lower half is meant
+	if code := kafkago.Error(int16(r.Throttle.Milliseconds())); code != 0 { // the lower half
 		return code
 	}
 	return r.Error

@@ -8,6 +8,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -30,6 +31,7 @@ type connection struct {
 	dialing sync.WaitGroup
 	start   sync.Once
 	closed  chan struct{} // by nats.go, once its connection is down for good
+	away    atomic.Int64  // since when there is no connection any more, in nanoseconds of the Unix era; 0: there is, or there was none yet
 
 	mu    sync.Mutex // guards what follows
 	nc    *natsgo.Conn
@@ -54,7 +56,10 @@ func newConnection(addrs []string, o options) *connection {
 		natsgo.PingInterval(5*time.Second),
 		natsgo.MaxPingsOutstanding(2),
 		natsgo.DisconnectErrHandler(func(_ *natsgo.Conn, err error) { c.lost(err) }),
-		natsgo.ReconnectHandler(func(nc *natsgo.Conn) { c.log.Info("nats: connected again", "server", nc.ConnectedUrlRedacted()) }),
+		natsgo.ReconnectHandler(func(nc *natsgo.Conn) {
+			c.away.Store(0)
+			c.log.Info("nats: connected again", "server", nc.ConnectedUrlRedacted())
+		}),
 		natsgo.ErrorHandler(func(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
 			c.log.Warn("nats: the server reports an error", "error", err)
 		}),
@@ -114,6 +119,7 @@ func (c *connection) dial() {
 }
 
 func (c *connection) lost(err error) {
+	c.away.CompareAndSwap(0, time.Now().UnixNano())
 	c.mu.Lock()
 	c.err = err
 	c.mu.Unlock()

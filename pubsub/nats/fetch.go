@@ -98,10 +98,16 @@ func (s *subscription) fetch(ctx context.Context, subject string, from int64, q 
 	trouble := newTrouble(s.sub.Logger, "fetching "+subject)
 	seen.left.Store(-1)
 	for try := 0; ; try++ {
-		caughtUp := func() { seen.left.Store(0) }
+		seen.asked.CompareAndSwap(0, time.Now().UnixNano())
+		caughtUp := func() {
+			seen.left.Store(0)
+			seen.asked.Store(0)
+			trouble.is(nil)
+		}
 		err := tail(ctx, s.js, s.topic.stream, subject, from, caughtUp, func(msg jetstream.Msg, meta *jetstream.MsgMetadata) error {
 			offset := int64(meta.Sequence.Stream)
 			seen.left.Store(int64(meta.NumPending) + 1)
+			seen.asked.Store(0)
 			d := &pubsub.Delivery{
 				Message:   decode(msg.Headers(), msg.Data(), s.topic.name, meta.Timestamp),
 				Group:     s.sub.Group,
@@ -130,17 +136,24 @@ func (s *subscription) fetch(ctx context.Context, subject string, from int64, q 
 
 // seen is what a reader knows of its part of the stream.
 type seen struct {
-	left atomic.Int64 // messages that were not fetched yet when the last one was; -1: not known
+	left  atomic.Int64 // messages that were not fetched yet when the last one was; -1: not known
+	asked atomic.Int64 // when a consumer was asked for that has told nothing yet, or the first of several, in nanoseconds of the Unix era; 0: there is one that tells
 }
 
 // state returns the state of what a reader reads. Its End is so far behind what
 // is fetched as there are messages left: the stream's sequence numbers would count
 // those of other partitions, too.
-func (s *seen) state(partition int, q *lanes.Partition[*pubsub.Delivery]) pubsub.PartitionState {
+func (s *seen) state(partition int, q *lanes.Partition[*pubsub.Delivery], c *connection) pubsub.PartitionState {
 	l := q.State()
 	state := pubsub.PartitionState{Partition: partition, Next: l.Next, Fetched: l.End, End: -1, Pending: l.Pending, Standing: l.Standing, Blocked: l.Blocked}
 	if left := s.left.Load(); left >= 0 {
 		state.End = l.End + left
+	}
+	// Without a connection nats.go waits in silence.
+	for _, since := range []int64{s.asked.Load(), c.away.Load()} {
+		if since != 0 {
+			state.Silent = max(state.Silent, time.Since(time.Unix(0, since)))
+		}
 	}
 	return state
 }

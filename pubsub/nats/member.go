@@ -27,6 +27,7 @@ type member struct {
 	self    time.Time       // when we last saw a sign of life of our own
 	told    map[string]bool // the buckets of which we have seen all
 	leaving bool
+	outside bool // we do not know our partitions, or the others may take us for dead
 	updates chan update
 	lost    chan *reader // which have found out that somebody else has their partition
 	ended   chan *reader // which have stopped, and given it away
@@ -57,10 +58,12 @@ func (s *subscription) member(ctx context.Context, first int64) error {
 		peers:        make(map[string]*peer),
 		self:         time.Now(),
 		told:         make(map[string]bool),
+		outside:      true,
 		updates:      make(chan update),
 		lost:         make(chan *reader, len(s.topic.subjects)),
 		ended:        make(chan *reader, len(s.topic.subjects)),
 	}
+	m.sub.Rebalanced(nil)
 	if err := m.open(ctx); err != nil {
 		return err
 	}
@@ -140,7 +143,9 @@ func (m *member) run(ctx context.Context) {
 		case <-done:
 			m.leaving, done = true, nil
 		}
-		if m.rebalance(ctx) {
+		changed := m.rebalance(ctx)
+		if outside := !m.knows() || m.fenced(); changed || outside != m.outside {
+			m.outside = outside
 			m.report()
 		}
 	}
@@ -148,6 +153,10 @@ func (m *member) run(ctx context.Context) {
 
 // report has the partitions that we have now be those of the subscription.
 func (m *member) report() {
+	if m.outside {
+		m.sub.Rebalanced(nil)
+		return
+	}
 	var readers []*reader
 	for p := range m.parts {
 		if r := m.parts[p].reader; r != nil && !m.parts[p].dropping {
@@ -157,7 +166,7 @@ func (m *member) report() {
 	m.sub.Rebalanced(func() []pubsub.PartitionState {
 		states := make([]pubsub.PartitionState, len(readers))
 		for i, r := range readers {
-			states[i] = r.seen.state(r.partition, r.queue)
+			states[i] = r.seen.state(r.partition, r.queue, m.b.conn)
 		}
 		return states
 	})
@@ -238,13 +247,16 @@ func (m *member) expire(ctx context.Context) {
 	}
 }
 
+// knows reports that we have seen who has what.
+func (m *member) knows() bool { return m.told[positionsBucket] && m.told[membersBucket] }
+
 // fenced reports that the others may take us for dead.
 func (m *member) fenced() bool { return time.Since(m.self) > m.b.session }
 
 // rebalance gives away what is not ours any more, and takes what is ours and
 // nobody has. It reports whether it has done either.
 func (m *member) rebalance(ctx context.Context) (changed bool) {
-	if !m.leaving && (!m.told[positionsBucket] || !m.told[membersBucket]) {
+	if !m.leaving && !m.knows() {
 		return false
 	}
 	var owners []string

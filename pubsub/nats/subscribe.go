@@ -182,7 +182,7 @@ func (s *subscription) broadcast(ctx context.Context, first int64) {
 	var fetching sync.WaitGroup
 	var seen seen
 	fetching.Go(func() { s.fetch(ctx, s.topic.name+".*", first, q, &seen) })
-	s.sub.Rebalanced(func() []pubsub.PartitionState { return []pubsub.PartitionState{seen.state(0, q)} })
+	s.sub.Rebalanced(func() []pubsub.PartitionState { return []pubsub.PartitionState{seen.state(0, q, s.b.conn)} })
 	s.sub.Ready() // what comes has a higher sequence number than we begin with
 	check := time.NewTicker(pubsub.StallCheck)
 	defer check.Stop()
