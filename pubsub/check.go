@@ -3,7 +3,6 @@ package pubsub
 import (
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 )
 
@@ -17,6 +16,10 @@ func (m *Message) Check() error {
 	if err := checkName("topic", m.Topic); err != nil {
 		return err
 	}
+	return m.checkHeader()
+}
+
+func (m *Message) checkHeader() error {
 	for _, a := range m.Header {
 		switch a.Key {
 		case "":
@@ -78,16 +81,18 @@ func checkName(what, name string) error {
 	case name == "." || name == "..":
 		return fmt.Errorf("pubsub: %s cannot be named %q", what, name)
 	}
-	if i := strings.IndexFunc(name, notNameChar); i >= 0 {
-		return fmt.Errorf("pubsub: %s %q: only letters, digits, '.', '_' and '-' are allowed", what, name)
+	for i := range len(name) { // each message comes by here
+		if !nameChars[name[i]] {
+			return fmt.Errorf("pubsub: %s %q: only letters, digits, '.', '_' and '-' are allowed", what, name)
+		}
 	}
 	return nil
 }
 
-func notNameChar(r rune) bool {
-	switch {
-	case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '.', r == '_', r == '-':
-		return false
+// nameChars are the bytes that a name may have.
+var nameChars = func() (allowed [256]bool) {
+	for _, c := range []byte("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") {
+		allowed[c] = true
 	}
-	return true
-}
+	return allowed
+}()

@@ -102,12 +102,14 @@ func DeliveryFrom(ctx context.Context) *Delivery {
 
 type deliveryKey struct{}
 
-// draft is a message in the making, in one allocation with what Publish needs.
+// draft is a message in the making, in one allocation with what Publish needs, and
+// with the key and the value of a small event.
 type draft struct {
 	Message
 
-	codec codec.Codec
-	one   [1]*Message
+	codec  codec.Codec
+	one    [1]*Message
+	memory [144]byte
 }
 
 func (t Topic[T]) draft(v *T, opts []PublishOption) (*draft, error) {
@@ -128,16 +130,21 @@ func (t Topic[T]) draft(v *T, opts []PublishOption) (*draft, error) {
 	if d.codec == nil {
 		return nil, fmt.Errorf("pubsub: publish to %s: nil codec", s.name)
 	}
-	if d.Value, err = d.codec.Append(nil, v); err != nil {
+	memory := d.memory[:0]
+	if s.key != nil {
+		if key := s.key(v); key != "" {
+			d.Key = append(memory, key...)
+			if len(key) <= len(d.memory) {
+				d.Key = d.Key[:len(key):len(key)]
+				memory = d.memory[len(key):len(key)]
+			}
+		}
+	}
+	if d.Value, err = d.codec.Append(memory, v); err != nil {
 		return nil, fmt.Errorf("pubsub: publish to %s: %w", s.name, err)
 	}
 	if d.Value == nil {
 		d.Value = []byte{} // an event without fields, not a tombstone
-	}
-	if s.key != nil {
-		if key := s.key(v); key != "" {
-			d.Key = []byte(key)
-		}
 	}
 	d.ContentType = contentType(d.codec)
 	if d.Time.IsZero() {
@@ -146,5 +153,5 @@ func (t Topic[T]) draft(v *T, opts []PublishOption) (*draft, error) {
 	if d.ID == "" {
 		d.ID = newID(d.Time)
 	}
-	return d, d.Check()
+	return d, d.checkHeader() // the rest is right
 }

@@ -77,17 +77,14 @@ func (s *sender) awaited() bool {
 // conclude gives results after a request, and says whether to send what is left
 // of the batch again, and whether to wait before.
 func (s *sender) conclude(rejected map[int]error, err error) (again, wait bool) {
+	if err == nil {
+		s.succeed()
+		return false, false
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.cause = err
 	switch {
-	case err == nil:
-		for _, e := range s.batch {
-			if e.state == sending {
-				e.finish(nil)
-			}
-		}
-		return false, false
 	case tooLarge(err) && len(s.batch) > 1:
 		s.split()
 		return true, false
@@ -110,6 +107,24 @@ func (s *sender) conclude(rejected map[int]error, err error) (again, wait bool) 
 	}
 	s.failBehind(keys)
 	return false, false
+}
+
+// succeed finishes the batch. The callers go on without the lock, which they want
+// for their next message.
+func (s *sender) succeed() {
+	s.mu.Lock()
+	s.cause = nil
+	for _, e := range s.batch {
+		if e.state == sending && e.settle(nil) {
+			s.finished = append(s.finished, e.call)
+		}
+	}
+	s.mu.Unlock()
+	for _, c := range s.finished {
+		c.done <- struct{}{}
+	}
+	clear(s.finished)
+	s.finished = s.finished[:0]
 }
 
 // giveUp finishes e with an error, unless its caller has left. e is not to be

@@ -1,7 +1,6 @@
 package kafka
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
@@ -18,6 +17,7 @@ type topic struct {
 	name    string
 	to      atomic.Pointer[partitioning] // nil before the first message
 	looked  atomic.Int64                 // when, in nanoseconds of the Unix era
+	stale   atomic.Bool                  // that is long ago
 	looking chan struct{}                // capacity 1: held while the partitions are looked up
 	keyless atomic.Uint32                // runs of messages without a key so far
 }
@@ -36,13 +36,22 @@ func (b *Broker) topic(name string) *topic {
 	return t.(*topic)
 }
 
+// look says that it is time to look for more partitions, if it is. Senders call it,
+// once a batch.
+func (t *topic) look() {
+	if time.Now().UnixNano()-t.looked.Load() >= int64(t.b.growPause) {
+		t.stale.Store(true)
+	}
+}
+
 // get returns the partitions. It asks the cluster the first time, and looks now
 // and then whether there are more.
-func (t *topic) get(ctx context.Context) (*partitioning, error) {
+func (t *topic) get(c *call) (*partitioning, error) {
 	to := t.to.Load()
-	if to != nil && time.Now().UnixNano()-t.looked.Load() < int64(t.b.growPause) {
+	if to != nil && !t.stale.Load() {
 		return to, nil
 	}
+	ctx := c.context()
 	select {
 	case t.looking <- struct{}{}:
 	default:
@@ -70,6 +79,7 @@ func (t *topic) get(ctx context.Context) (*partitioning, error) {
 		to = t.resize(n)
 	}
 	t.looked.Store(time.Now().UnixNano())
+	t.stale.Store(false)
 	return to, nil
 }
 
@@ -87,6 +97,7 @@ func (t *topic) resize(n int) *partitioning {
 	}
 	t.to.Store(to)
 	t.looked.Store(time.Now().UnixNano())
+	t.stale.Store(false)
 	return to
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/grpc-micro/micro/pubsub"
 )
@@ -28,12 +29,7 @@ func (b *Broker) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 	if b.isClosed() {
 		return publishError(len(msgs), fmt.Errorf("%w: %w", pubsub.ErrNotSent, pubsub.ErrClosed))
 	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, b.publish, fmt.Errorf("publish timeout of %v: %w", b.publish, context.DeadlineExceeded))
-		defer cancel()
-	}
-	c := newCall(msgs)
+	c := newCall(ctx, b.publish, msgs)
 	var t *topic // of the message before: mostly the only one
 	var to *partitioning
 	var err error
@@ -41,16 +37,16 @@ func (b *Broker) Publish(ctx context.Context, msgs ...*pubsub.Message) error {
 		e := &c.entries[i]
 		if t == nil || t.name != e.msg.Topic {
 			t = b.topic(e.msg.Topic)
-			to, err = t.get(ctx)
+			to, err = t.get(c)
 		}
 		if err != nil {
 			e.fail(err)
 			continue
 		}
 		e.sender = t.pick(to, e.msg.Key, i)
-		e.sender.put(ctx, e)
+		e.sender.put(e)
 	}
-	return c.wait(ctx)
+	return c.wait()
 }
 
 // publishError gives all n messages of a call one result.
@@ -60,6 +56,11 @@ func publishError(n int, err error) error {
 
 // call is one Publish.
 type call struct {
+	ctx     context.Context
+	cancel  context.CancelFunc // of ctx; nil: it is the caller's
+	timeout time.Duration      // of the call, if ctx has no deadline; else 0
+	timer   *time.Timer        // for that
+
 	entries []entry
 	pending atomic.Int32  // entries without a result
 	failed  atomic.Bool   // one has failed; set under its sender's lock
@@ -93,10 +94,18 @@ const (
 const maxReuse = 1024
 
 // calls are used again, unless a batch may still refer to them.
-var calls = sync.Pool{New: func() any { return &call{done: make(chan struct{}, 1)} }}
+var calls = sync.Pool{New: func() any {
+	c := &call{done: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	c.timer.Stop()
+	return c
+}}
 
-func newCall(msgs []*pubsub.Message) *call {
+func newCall(ctx context.Context, timeout time.Duration, msgs []*pubsub.Message) *call {
 	c := calls.Get().(*call)
+	c.ctx, c.cancel, c.timeout = ctx, nil, timeout
+	if _, ok := ctx.Deadline(); ok {
+		c.timeout = 0
+	}
 	if cap(c.entries) < len(msgs) {
 		c.entries = make([]entry, len(msgs))
 	}
@@ -109,21 +118,59 @@ func newCall(msgs []*pubsub.Message) *call {
 	return c
 }
 
+// context returns one that has a deadline, for what may block before wait does. A
+// call that never blocks there does without: a context with a deadline costs more
+// than everything else that Publish does.
+func (c *call) context() context.Context {
+	if c.timeout > 0 {
+		c.ctx, c.cancel = context.WithTimeoutCause(c.ctx, c.timeout, timeoutError(c.timeout))
+		c.timeout = 0
+	}
+	return c.ctx
+}
+
+func timeoutError(d time.Duration) error {
+	return fmt.Errorf("publish timeout of %v: %w", d, context.DeadlineExceeded)
+}
+
 // wait returns Publish's result, when there is one or ctx has ended.
-func (c *call) wait(ctx context.Context) error {
-	reuse := true
+func (c *call) wait() error {
+	if c.cancel != nil {
+		defer c.cancel()
+	}
+	var timeout <-chan time.Time
+	if c.timeout > 0 {
+		c.timer.Reset(c.timeout)
+		timeout = c.timer.C
+	}
+	reuse := false
 	select {
 	case <-c.done:
-	case <-ctx.Done():
-		// The last comes first: none may go out behind an earlier one of its key
-		// that is taken back.
-		for i := range c.entries {
-			if e := &c.entries[len(c.entries)-1-i]; e.sender != nil {
-				e.sender.withdraw(e, ended(ctx))
-			}
-		}
-		reuse = false
+		reuse = true
+	case <-c.ctx.Done():
+		c.withdraw(ended(c.ctx))
+	case <-timeout:
+		c.withdraw(timeoutError(c.timeout))
 	}
+	if timeout != nil {
+		c.timer.Stop()
+	}
+	return c.result(reuse)
+}
+
+// withdraw takes back what is not finished. The last comes first: none may go out
+// behind an earlier one of its key that is taken back.
+func (c *call) withdraw(err error) {
+	for i := range c.entries {
+		if e := &c.entries[len(c.entries)-1-i]; e.sender != nil {
+			e.sender.withdraw(e, err)
+		}
+	}
+}
+
+// result returns Publish's. The call is not to be touched afterwards if it is for
+// reuse, as no batch refers to it.
+func (c *call) result(reuse bool) error {
 	var results []error
 	for i := range c.entries {
 		if err := c.entries[i].err; err != nil {
@@ -135,6 +182,7 @@ func (c *call) wait(ctx context.Context) error {
 	}
 	if reuse && cap(c.entries) <= maxReuse {
 		clear(c.entries)
+		c.ctx, c.cancel = nil, nil
 		calls.Put(c)
 	}
 	if results != nil {
@@ -143,16 +191,22 @@ func (c *call) wait(ctx context.Context) error {
 	return nil
 }
 
-// finish sets the result. The caller holds the sender's lock, or the entry has
-// no sender yet.
+// finish sets the result, and has the caller go on if it was the last. The caller
+// of finish holds the sender's lock, or the entry has no sender yet.
 func (e *entry) finish(err error) {
+	if e.settle(err) {
+		e.call.done <- struct{}{}
+	}
+}
+
+// settle sets the result, and reports whether it was the last of the call, which
+// then waits for done.
+func (e *entry) settle(err error) (last bool) {
 	e.state, e.err = done, err
 	if err != nil {
 		e.call.failed.Store(true)
 	}
-	if e.call.pending.Add(-1) == 0 {
-		e.call.done <- struct{}{}
-	}
+	return e.call.pending.Add(-1) == 0
 }
 
 // fail finishes an entry that never got to a sender.

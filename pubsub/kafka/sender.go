@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"sync"
 
 	kafkago "github.com/segmentio/kafka-go"
@@ -36,6 +37,7 @@ type sender struct {
 	running     bool
 	inFlight    bool     // a request is under way
 	batch       []*entry // what it holds; changed by the goroutine alone
+	finished    []*call  // the goroutine's: those that the batch was the last for
 	limit       int      // bytes of a batch
 	cause       error    // why the last request failed
 
@@ -48,9 +50,9 @@ func newSender(t *topic, partition int) *sender {
 	return &sender{topic: t, partition: partition, wake: make(chan struct{}, 1), limit: batchBytes}
 }
 
-// put queues e. It blocks while the queue is full, until ctx ends; then e's
-// result says so.
-func (s *sender) put(ctx context.Context, e *entry) {
+// put queues e. It blocks while the queue is full, until the call's context ends;
+// then e's result says so.
+func (s *sender) put(e *entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for s.queued > 0 && s.queued+e.size > queueBytes {
@@ -60,6 +62,7 @@ func (s *sender) put(ctx context.Context, e *entry) {
 		room := s.room
 		s.mu.Unlock()
 		var err error
+		ctx := e.call.context()
 		select {
 		case <-room:
 		case <-ctx.Done():
@@ -175,6 +178,10 @@ func (s *sender) run() {
 	defer s.topic.b.senders.Done()
 	for s.take() {
 		s.deliver()
+		s.topic.look()
+		// Those who have just got their results may publish again: what they do is
+		// to share a request.
+		runtime.Gosched()
 	}
 }
 
