@@ -132,12 +132,13 @@ func (t Topic[T]) draft(v *T, opts []PublishOption) (*draft, error) {
 	}
 	memory := d.memory[:0]
 	if s.key != nil {
-		if key := s.key(v); key != "" {
-			d.Key = append(memory, key...)
-			if len(key) <= len(d.memory) {
-				d.Key = d.Key[:len(key):len(key)]
-				memory = d.memory[len(key):len(key)]
-			}
+		switch key := s.key(v); {
+		case key == "":
+		case len(key) <= len(d.memory):
+			n := copy(d.memory[:], key)
+			d.Key, memory = d.memory[:n:n], d.memory[n:n]
+		default:
+			d.Key = []byte(key)
 		}
 	}
 	if d.Value, err = d.codec.Append(memory, v); err != nil {
