@@ -254,22 +254,23 @@ func (s *sender) produce() (rejected map[int]error, err error) {
 		}
 	}
 	p := parcels.Get().(*parcel)
-	defer parcels.Put(p)
 	p.Topic, p.Number = s.topic.name, int32(s.partition)
 	p.pack(s.batch)
 	if err := p.Batch.Seal(s.producer.Producer, b.compression); err != nil {
 		return nil, unsentError{refusal{err}}
 	}
 	if err := s.send(p); err != nil {
-		return nil, err
+		return nil, err // and kafka-go may still look at p
 	}
-	if errors.Is(p.Err, kafkago.DuplicateSequenceNumber) {
-		p.Err = nil // the log has it
+	rejected, err = p.Rejected, p.Err
+	parcels.Put(p)
+	if errors.Is(err, kafkago.DuplicateSequenceNumber) {
+		err = nil // the log has it
 	}
-	if p.Err == nil {
+	if err == nil {
 		s.producer.advance(len(s.batch))
 	}
-	return p.Rejected, p.Err
+	return rejected, err
 }
 
 // send sends p to the server that leads the partition: together with others, if
