@@ -119,6 +119,8 @@ func (s *sender) succeed() {
 			s.finished = append(s.finished, e.call)
 		}
 	}
+	clear(s.batch) // the callers use the entries again
+	s.batch = s.batch[:0]
 	s.mu.Unlock()
 	for _, c := range s.finished {
 		c.done <- struct{}{}
