@@ -42,7 +42,9 @@ func WithDeadLetterTopic(topic string) Option {
 }
 
 // WithConcurrency sets how many handlers of the subscription may run at once;
-// messages of one key are handled one at a time whatever it is. Default: 16.
+// messages of one key are handled one at a time whatever it is. Bound it by what
+// handlers share, as the connections of a database: 1 is a loop. Default: 128, with
+// which handlers that wait for others, and do not compute, keep up.
 func WithConcurrency(n int) SubscribeOption {
 	return subscribeOption(func(o *subscribeOptions) { o.concurrency = n })
 }
@@ -163,7 +165,7 @@ func (f subscribeOption) applySubscribe(o *subscribeOptions) { f(o) }
 func (f subscribeOption) applyTopic(o *topicOptions) { o.subscribe = append(o.subscribe, f) }
 
 func newSubscribeOptions(opts []SubscribeOption) (subscribeOptions, error) {
-	o := subscribeOptions{concurrency: 16, window: 4096, drain: 10 * time.Second, stall: 30 * time.Second, logger: slog.Default()}
+	o := subscribeOptions{concurrency: 128, window: 4096, drain: 10 * time.Second, stall: 30 * time.Second, logger: slog.Default()}
 	for _, opt := range opts {
 		if opt == nil {
 			return o, errors.New("pubsub: nil SubscribeOption")

@@ -46,7 +46,7 @@ func TestDefaults(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if sub.Concurrency != 16 || sub.Window != 4096 || sub.DrainTimeout != 10*time.Second || sub.Start != start || sub.Logger == nil {
+		if sub.Concurrency != 128 || sub.Window != 4096 || sub.DrainTimeout != 10*time.Second || sub.Start != start || sub.Logger == nil {
 			t.Errorf("group %q: %+v", group, sub)
 		}
 	}

@@ -259,21 +259,3 @@ func bareLoop(b *testing.B, addrs []string, handle func(r *kafkago.Record, value
 }
 
 var errDone = errors.New("all were read")
-
-// BenchmarkLatency measures a publish call to the handler, one at a time.
-func BenchmarkLatency(b *testing.B) {
-	addrs := benchBroker(b)
-	broker := newBroker(b, addrs)
-	came := make(chan struct{})
-	joined(b, broker, "t", "g", func(context.Context, *pubsub.Delivery) error {
-		came <- struct{}{}
-		return nil
-	})
-	b.ReportAllocs()
-	for b.Loop() {
-		if err := broker.Publish(b.Context(), message("t", "k", "v")); err != nil {
-			b.Fatal(err)
-		}
-		<-came
-	}
-}

@@ -56,7 +56,9 @@
 //
 // # Subscribing
 //
-// Handlers run in key lanes: one at a time for a key, many keys at once. A
+// Handlers run in key lanes: one at a time for a key, many keys at once
+// ([pubsub.WithConcurrency]; with handlers that wait 300 µs the default does more
+// than 50 times what a loop over kafka-go's Reader does). A
 // commit carries the finished prefix of a partition and, in its metadata, what
 // is finished behind it, every quarter of a second and when the partition is
 // given away; so a planned rebalance repeats nothing, also with a message in
