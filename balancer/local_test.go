@@ -91,7 +91,8 @@ func TestLocalSocketIsNoIdentity(t *testing.T) {
 			x = explain(t, deadline(t), ch.conn)
 			return x.Instances[0].Instance.Version == want && x.Instances[0].State == connectivity.Ready
 		})
-		if len(x.Instances) != 1 || x.Instances[0].Picks != picks-skipped {
+		// A pick of a connection that is just being replaced is made again.
+		if len(x.Instances) != 1 || x.Instances[0].Picks < picks-skipped {
 			t.Errorf("after %d calls, %d of them not counted: %v", picks, skipped, x)
 		}
 	}

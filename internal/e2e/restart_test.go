@@ -45,12 +45,9 @@ func rollingRestart(t *testing.T, env []string) {
 	if l.failed.Load() > 0 {
 		t.Errorf("%d of %d calls failed", l.failed.Load(), l.calls.Load())
 	}
-	want := int64(0)
-	if env == nil && runtime.GOOS == "linux" {
-		want = l.calls.Load()
-	}
-	if got := l.local.Load(); got != want {
-		t.Errorf("%d of %d calls went over a local socket, want %d", got, l.calls.Load(), want)
+	// pick_first tries TCP, too, when a busy machine takes 250 ms for a handshake.
+	if got, has := l.local.Load(), env == nil && runtime.GOOS == "linux"; has && got < l.calls.Load()/2 || !has && got > 0 {
+		t.Errorf("%d of %d calls went over a local socket", got, l.calls.Load())
 	}
 }
 
