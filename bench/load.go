@@ -188,7 +188,7 @@ func (p *plan) loadTurns(squads []*squad) {
 		}
 	}
 	base := slices.IndexFunc(squads, func(s *squad) bool { return s.name == callsBase })
-	if at.fleet == 0 || squads[base].got.Failed != "" {
+	if at.fleet == 0 || base < 0 || squads[base].got.Failed != "" {
 		return
 	}
 	rate := squads[base].got.perSec() / 2

@@ -41,7 +41,7 @@ var loadColumns = []loadColumn{
 	{"CPU until then", func(s loadSample) float64 { return float64(s.SetupCPU) }, nanoseconds, absolute, false},
 	{"calls/s", func(s loadSample) float64 { return s.perSec() }, func(f float64) string { return fmt.Sprintf("%.0f", f) }, ratio, true},
 	{"p50", func(s loadSample) float64 { return float64(s.Times.Quantile(0.5)) }, nanoseconds, ratio, false},
-	{"p99", func(s loadSample) float64 { return float64(s.Times.Quantile(0.99)) }, nanoseconds, ratio, true},
+	{"p99", func(s loadSample) float64 { return p99(s.sample) }, nanoseconds, ratio, true},
 	{"p50 of one caller", func(s loadSample) float64 { return float64(s.One.Quantile(0.5)) }, nanoseconds, ratio, false},
 	{"client CPU", func(s loadSample) float64 { return float64(s.Client.CPU) / float64(s.Calls) }, nanoseconds, ratio, false},
 	{"server CPU", func(s loadSample) float64 { return float64(s.Server.CPU) / float64(s.Calls) }, nanoseconds, ratio, false},

@@ -19,7 +19,7 @@ func two(first, second int64) *results {
 		for row, calls := range map[string]int64{callsBase: 1000, "micro": n} {
 			r.Samples = append(r.Samples, sample{
 				Row: row, Job: "unary 100B ×64", Round: round, Calls: calls, Elapsed: time.Second,
-				Times: peer.Times{10: uint64(calls)}, Client: peer.Usage{Allocs: uint64(2 * calls)},
+				Times: peer.Times{10: uint64(calls)}, P99s: []time.Duration{1, 10, time.Second}, Client: peer.Usage{Allocs: uint64(2 * calls)},
 			})
 		}
 	}

@@ -34,6 +34,7 @@ type sample struct {
 	Calls    int64
 	Elapsed  time.Duration
 	Times    peer.Times
+	P99s     []time.Duration // of each turn
 	Client   peer.Usage
 	Server   peer.Usage
 	Failed   string `json:",omitempty"` // why nothing else here means anything
@@ -215,6 +216,7 @@ func (t *team) do(j job, s *sample) error {
 	s.Calls += r.Result.Calls
 	s.Elapsed += r.Result.Elapsed
 	s.Times.Add(r.Result.Times)
+	s.P99s = append(s.P99s, r.Result.Times.Quantile(0.99))
 	s.Client, s.Server = s.Client.Add(r.Usage), s.Server.Add(server)
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/grpc-micro/micro/balancer"
 	"google.golang.org/grpc"
@@ -28,9 +29,19 @@ func captureIn(c peer.Config) *peer.Captured {
 	return peer.Capture(balancer.RoundRobin)
 }
 
-// WaitReady implements peer.Fleet.
+// WaitReady implements peer.Fleet. On a machine that is busy enough the registry
+// takes seconds to answer, and the first waits fail with that.
 func (f *fleet) WaitReady(ctx context.Context, n int) error {
-	return balancer.WaitReady(ctx, f.cc, n)
+	for {
+		err := balancer.WaitReady(ctx, f.cc, n)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
 }
 
 // Change implements peer.Fleet: who holds the registration does it.
