@@ -45,7 +45,10 @@
 // ([WithLease]). A relay that was suspended while it was publishing, and has lost
 // the lease meanwhile, makes repeats, and no other harm.
 // A batch has many keys, which the broker takes at the same time: that, and not
-// the number of relays, makes throughput.
+// the number of relays, makes throughput. On two cores, shared with the database
+// and a Kafka-protocol broker, a relay with the defaults moved 60,000 to 100,000
+// events a second out of SQLite and 30,000 out of PostgreSQL (BenchmarkRelay: 100
+// bytes, 1,000 keys).
 //
 // An event that the broker does not take keeps its key back, and no other: it is
 // tried again, with longer and longer pauses, and logged. Nothing is dropped. If

@@ -33,7 +33,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // setup is an empty outbox in a database.
 type setup struct {
-	*testing.T
+	testing.TB
 
 	dialect outbox.Dialect
 	source  string // for sql.Open
@@ -63,9 +63,9 @@ func everywhere(t *testing.T, test func(*setup)) {
 
 var tables atomic.Int64
 
-func newSetup(t *testing.T, d outbox.Dialect, source string) *setup {
+func newSetup(t testing.TB, d outbox.Dialect, source string) *setup {
 	t.Helper()
-	s := &setup{T: t, dialect: d, source: source, table: fmt.Sprintf("outbox_%d_%d", os.Getpid(), tables.Add(1))}
+	s := &setup{TB: t, dialect: d, source: source, table: fmt.Sprintf("outbox_%d_%d", os.Getpid(), tables.Add(1))}
 	s.box = outbox.Must(d, outbox.WithTable(s.table))
 	s.db = openDB(t, d, source)
 	s.exec(s.box.Schema())
@@ -144,21 +144,6 @@ func (s *setup) relay(p pubsub.Publisher, opts ...outbox.RelayOption) (r *outbox
 	}
 	s.Cleanup(stop)
 	return r, stop
-}
-
-// eventually waits until ok is true.
-func (s *setup) eventually(what string, ok func() bool) {
-	s.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			s.Fatalf("waited in vain: %s", what)
-		}
-	}
 }
 
 // pending returns how many events are not published.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/outbox"
 )
@@ -45,7 +46,7 @@ func TestCommitAndRollback(t *testing.T) {
 		if err := withdraw(30, nil); err != nil {
 			s.Fatal(err)
 		}
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		var balance int
 		if err := s.db.QueryRowContext(s.Context(), `SELECT n FROM `+s.table+`_state`).Scan(&balance); err != nil {
 			s.Fatal(err)
@@ -85,7 +86,7 @@ func TestAttributes(t *testing.T) {
 		s.write(sent...)
 		var to sink
 		_, stop := s.relay(&to)
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		stop()
 		if diff := cmp.Diff(want, to.all()); diff != "" {
 			s.Errorf("written (-) and published (+): %s", diff)
@@ -129,7 +130,7 @@ func TestOrderOfCommits(t *testing.T) {
 			})
 		}
 		writing.Wait()
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		last := make(map[string]int)
 		for _, m := range to.all() {
 			if n := order[m.ID]; n != last[string(m.Key)]+1 {
@@ -213,7 +214,7 @@ func TestSchema(t *testing.T) {
 		ctx, cancel := context.WithCancel(s.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- relay.Run(ctx) }()
-		s.eventually("the event is published", func() bool { return len(to.values("")) == 1 })
+		wait.Until(s, "the event is published", func() bool { return len(to.values("")) == 1 })
 		if err := relay.Run(s.Context()); !contains(err, "runs already") {
 			s.Errorf("a second Run returned %v", err)
 		}

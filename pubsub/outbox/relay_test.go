@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/outbox"
 )
@@ -92,7 +93,7 @@ func TestCrashBetweenPublishAndTakeOut(t *testing.T) {
 			s.Fatalf("%d events are pending after the crash, want %d", pending, n-10)
 		}
 		s.relay(&fileSink{name: file}, outbox.WithBatch(10), outbox.WithLease(300*time.Millisecond))
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 
 		broker := pubsub.NewMemory()
 		defer broker.Close(s.Context())
@@ -163,7 +164,7 @@ func TestManyRelays(t *testing.T) {
 			running.Go(func() {
 				for {
 					r, stop := s.relay(&to, outbox.WithBatch(5), outbox.WithLease(5*time.Second))
-					s.eventually("the relay has worked", func() bool {
+					wait.Until(s, "the relay has worked", func() bool {
 						select {
 						case <-done:
 							return true
@@ -184,7 +185,7 @@ func TestManyRelays(t *testing.T) {
 			})
 		}
 		<-writing
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		close(done)
 		running.Wait()
 		for key := range keys {
@@ -216,12 +217,12 @@ func TestFailingKey(t *testing.T) {
 		for i := range 20 {
 			s.write(message("bad", fmt.Sprint(i)), message("good", fmt.Sprint(i)))
 		}
-		s.eventually("the good ones are published, and the bad one tried again", func() bool { return s.pending() == 20 && relay.Stats().Failed > 2 })
+		wait.Until(s, "the good ones are published, and the bad one tried again", func() bool { return s.pending() == 20 && relay.Stats().Failed > 2 })
 		if stats := relay.Stats(); stats.Held != 1 || tries.Load() < 3 || stats.Published != 20 {
 			s.Errorf("stats %+v", stats)
 		}
 		to.setFails(nil)
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		var want []string
 		for i := range 20 {
 			want = append(want, fmt.Sprint(i))
@@ -260,7 +261,7 @@ func TestRejectedCall(t *testing.T) {
 			}
 			return to.Publish(ctx, msgs...)
 		}))
-		s.eventually("only the bad ones are pending", func() bool { return s.pending() == 2 })
+		wait.Until(s, "only the bad ones are pending", func() bool { return s.pending() == 2 })
 	})
 }
 
@@ -293,7 +294,7 @@ func TestBrokerAway(t *testing.T) {
 		for i := range 10 {
 			s.write(message("k", fmt.Sprint(i)))
 		}
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		if got := to.values("k"); !slices.Equal(got, []string{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}) {
 			s.Errorf("published %q", got)
 		}
@@ -318,14 +319,14 @@ func TestHangingRelay(t *testing.T) {
 		}
 		<-hangs
 		second, _ := s.relay(&to, outbox.WithLease(200*time.Millisecond), outbox.WithBatch(2))
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		if !second.Stats().Active {
 			s.Error("the second relay does not work")
 		}
 		close(goOn)
-		s.eventually("the first one stands by", func() bool { return !first.Stats().Active })
+		wait.Until(s, "the first one stands by", func() bool { return !first.Stats().Active })
 		s.write(message("k", "10"))
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		highest := -1
 		for _, v := range to.values("k") {
 			var n int
@@ -353,13 +354,13 @@ func TestKeep(t *testing.T) {
 		}
 		_, stop := s.relay(&to, outbox.WithKeep(time.Hour))
 		s.write(message("a", "1"), message("b", "2"))
-		s.eventually("nothing is pending", func() bool { return s.pending() == 0 })
+		wait.Until(s, "nothing is pending", func() bool { return s.pending() == 0 })
 		if n := rows(); n != 2 {
 			s.Errorf("%d rows are kept, want 2", n)
 		}
 		stop()
 		s.relay(&to, outbox.WithKeep(time.Millisecond))
-		s.eventually("they are gone", func() bool { return rows() == 0 })
+		wait.Until(s, "they are gone", func() bool { return rows() == 0 })
 		if got := to.values(""); len(got) != 2 {
 			s.Errorf("published %q", got)
 		}
@@ -372,9 +373,9 @@ func TestWake(t *testing.T) {
 	everywhere(t, func(s *setup) {
 		var to sink
 		relay, _ := s.relay(&to, outbox.WithPoll(time.Hour))
-		s.eventually("the relay works", func() bool { return relay.Stats().Active })
+		wait.Until(s, "the relay works", func() bool { return relay.Stats().Active })
 		s.write(message("k", "v"))
-		s.eventually("the event is published", func() bool {
+		wait.Until(s, "the event is published", func() bool {
 			relay.Wake()
 			return len(to.values("k")) == 1
 		})
@@ -391,6 +392,6 @@ func TestDatabaseNotReady(t *testing.T) {
 		s.relay(&to)
 		s.exec(s.box.Schema())
 		s.write(message("k", "v"))
-		s.eventually("the event is published", func() bool { return len(to.values("k")) == 1 })
+		wait.Until(s, "the event is published", func() bool { return len(to.values("k")) == 1 })
 	})
 }
