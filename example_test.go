@@ -6,6 +6,7 @@ import (
 	"log"
 	"log/slog"
 
+	"google.golang.org/grpc"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro"
@@ -51,6 +52,46 @@ func Example() {
 	// instance 1 <nil>
 	// rpc error: code = Unavailable desc = balancer: none of 1 instances of echo has version "v2"
 	// <nil>
+}
+
+// Messages above the 4 MiB that grpc takes by default: each side says how much it
+// receives.
+func ExampleWithServerOptions() {
+	const most = 16<<20 + 1<<10 // a payload, and what protobuf puts round it
+	ctx, stop := context.WithCancel(context.Background())
+	reg := resolver.NewMemory()
+	svc := micro.New("mirror", micro.WithRegistry(reg), micro.WithAddress("127.0.0.1:0"), quiet,
+		micro.WithServerOptions(grpc.MaxRecvMsgSize(most)))
+	testpb.RegisterTestServiceServer(svc, mirror{})
+	done := make(chan error)
+	go func() { done <- svc.Run(ctx) }()
+	<-svc.Ready()
+
+	conn, err := micro.NewClient("mirror", reg, micro.Insecure(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(most)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	large := &testpb.SimpleRequest{Payload: &testpb.Payload{Body: make([]byte, 16<<20)}}
+	reply, err := testpb.NewTestServiceClient(conn).UnaryCall(ctx, large)
+	fmt.Println(len(reply.GetPayload().GetBody())>>20, "MiB", err)
+
+	_ = conn.Close()
+	stop()
+	fmt.Println(<-done)
+	_ = reg.Close()
+	// Output:
+	// 16 MiB <nil>
+	// <nil>
+}
+
+// mirror answers with what it was asked.
+type mirror struct {
+	testpb.UnimplementedTestServiceServer
+}
+
+func (mirror) UnaryCall(_ context.Context, req *testpb.SimpleRequest) (*testpb.SimpleResponse, error) {
+	return &testpb.SimpleResponse{Payload: req.GetPayload()}, nil
 }
 
 // A Function serves one call, and ends by itself.
