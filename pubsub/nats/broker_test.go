@@ -287,9 +287,10 @@ func TestEnsureTopics(t *testing.T) {
 // JetStream tells a message that was sent before by its source and ID.
 func TestDeduplication(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t))
+	addrs, topic := anywhere(t)
+	b := openBroker(t, addrs)
 	m := func(source, id string) *pubsub.Message {
-		return &pubsub.Message{Source: source, ID: id, Topic: "t", Value: []byte(source + id)}
+		return &pubsub.Message{Source: source, ID: id, Topic: topic, Value: []byte(source + id)}
 	}
 	for _, m := range []*pubsub.Message{m("a", "1"), m("a", "1"), m("b", "1"), m("a", "2"), m("a", "1")} {
 		if err := b.Publish(t.Context(), m); err != nil {
@@ -297,7 +298,7 @@ func TestDeduplication(t *testing.T) {
 		}
 	}
 	var got []string
-	if err := b.Subscribe(t.Context(), "t", "g", func(_ context.Context, d *pubsub.Delivery) error {
+	if err := b.Subscribe(t.Context(), topic, "g", func(_ context.Context, d *pubsub.Delivery) error {
 		got = append(got, string(d.Value))
 		if string(d.Value) == "a2" && len(got) < 3 {
 			return errors.New("wait for the others")
@@ -319,13 +320,14 @@ func TestDeduplication(t *testing.T) {
 // with its key is not sent, and another key is.
 func TestTooLarge(t *testing.T) {
 	t.Parallel()
-	b := newBroker(t, startServer(t))
+	addrs, topic := anywhere(t)
+	b := openBroker(t, addrs)
 	k, other := []byte("k"), []byte("other")
 	err := b.Publish(t.Context(),
-		&pubsub.Message{Topic: "t", Key: k, Value: []byte("1")},
-		&pubsub.Message{Topic: "t", Key: k, Value: make([]byte, 2<<20)},
-		&pubsub.Message{Topic: "t", Key: other, Value: []byte("2")},
-		&pubsub.Message{Topic: "t", Key: k, Value: []byte("3")})
+		&pubsub.Message{Topic: topic, Key: k, Value: []byte("1")},
+		&pubsub.Message{Topic: topic, Key: k, Value: make([]byte, 2<<20)},
+		&pubsub.Message{Topic: topic, Key: other, Value: []byte("2")},
+		&pubsub.Message{Topic: topic, Key: k, Value: []byte("3")})
 	failure, ok := errors.AsType[*pubsub.PublishError](err)
 	if !ok {
 		t.Fatalf("Publish returned %v", err)

@@ -212,32 +212,24 @@ func TestServerRestarts(t *testing.T) {
 func TestMemberCutOff(t *testing.T) {
 	t.Parallel()
 	const keys, each = 8, 60
-	srv := startServer(t, listen)
-	addr := []string{srv.Addr().String()}
+	addrs, topic := anywhere(t)
 	var way network
-	open := func(opts ...nats.Option) *nats.Broker {
-		b, err := nats.New(addr, append(opts, nats.WithAutoCreate(4), nats.WithLogger(quiet), nats.WithSessionTimeout(500*time.Millisecond))...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { closeBroker(t, b) })
-		return b
-	}
-	stays, leaves := open(), open(nats.WithClientOptions(natsgo.SetCustomDialer(&way)))
+	session := nats.WithSessionTimeout(500 * time.Millisecond)
+	stays, leaves := openBroker(t, addrs, session), openBroker(t, addrs, session, nats.WithClientOptions(natsgo.SetCustomDialer(&way)))
 	h := newHandled()
 	var mine atomic.Int64
 	cutMember := func(ctx context.Context, d *pubsub.Delivery) error {
 		mine.Add(1)
 		return h.handle(ctx, d)
 	}
-	subscribe(t, stays, "t", "g", h.handle)
-	subscribe(t, leaves, "t", "g", cutMember)
+	subscribe(t, stays, topic, "g", h.handle)
+	subscribe(t, leaves, topic, "g", cutMember)
 	n := 0
 	publish := func(rounds int) {
 		t.Helper()
 		for range rounds {
 			for key := range keys {
-				if err := stays.Publish(t.Context(), &pubsub.Message{Topic: "t", Key: fmt.Append(nil, "k", key), Value: fmt.Append(nil, n)}); err != nil {
+				if err := stays.Publish(t.Context(), &pubsub.Message{Topic: topic, Key: fmt.Append(nil, "k", key), Value: fmt.Append(nil, n)}); err != nil {
 					t.Fatal(err)
 				}
 			}

@@ -2,7 +2,9 @@ package nats_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -53,6 +55,28 @@ func newBroker(t testing.TB, srv *server.Server, opts ...nats.Option) *nats.Brok
 	b, err := nats.New([]string{"in-process"}, append([]nats.Option{
 		nats.WithClientOptions(natsgo.InProcessServer(srv)), nats.WithAutoCreate(4), nats.WithLogger(quiet),
 	}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeBroker(t, b) })
+	return b
+}
+
+// anywhere returns the servers that NATS_URL names (nats://h1:4222,h2:4222), or one
+// in this process, and a topic of our own there.
+func anywhere(t testing.TB) (addrs []string, topic string) {
+	t.Helper()
+	topic = fmt.Sprintf("%s-%08x", strings.ReplaceAll(t.Name(), "/", "-"), rand.Uint32())
+	if url := os.Getenv("NATS_URL"); url != "" {
+		return strings.Split(strings.TrimPrefix(url, "nats://"), ","), topic
+	}
+	return []string{startServer(t, listen).Addr().String()}, topic
+}
+
+// openBroker returns a broker of the servers at addrs, that the test closes.
+func openBroker(t testing.TB, addrs []string, opts ...nats.Option) *nats.Broker {
+	t.Helper()
+	b, err := nats.New(addrs, append([]nats.Option{nats.WithAutoCreate(4), nats.WithLogger(quiet)}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -77,8 +76,8 @@ func logTo(b *syncBuffer) pubsub.SubscribeOption {
 // sequence numbers that all of them share.
 func TestState(t *testing.T) {
 	t.Parallel()
-	const topic = "nats-test-state"
-	b := newBroker(t, startServer(t))
+	addrs, topic := anywhere(t)
+	b := openBroker(t, addrs)
 	for i := range 100 {
 		if err := b.Publish(t.Context(), &pubsub.Message{Topic: topic, Key: fmt.Append(nil, i)}); err != nil {
 			t.Fatal(err)
@@ -110,8 +109,8 @@ func TestState(t *testing.T) {
 // Each member tells the partitions that it has, and no others.
 func TestStatesOfMembers(t *testing.T) {
 	t.Parallel()
-	const topic = "nats-test-members"
-	b := newBroker(t, startServer(t))
+	addrs, topic := anywhere(t)
+	b := openBroker(t, addrs)
 	one := subscribe(t, b, topic, "g", newHandled().handle)
 	wait.Until(t, "all partitions with one member", func() bool { return len(stateOf(topic).Partitions) == 4 })
 	before := stateOf(topic).Rebalances
@@ -148,15 +147,9 @@ func TestSilenceIsSeen(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			topic := "nats-test-" + strings.ReplaceAll(name, " ", "-")
-			srv := startServer(t, listen)
+			addrs, topic := anywhere(t)
 			var way network
-			b, err := nats.New([]string{srv.Addr().(*net.TCPAddr).String()}, nats.WithAutoCreate(4), nats.WithLogger(quiet),
-				nats.WithSessionTimeout(tt.session), nats.WithClientOptions(natsgo.SetCustomDialer(&way)))
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { closeBroker(t, b) })
+			b := openBroker(t, addrs, nats.WithSessionTimeout(tt.session), nats.WithClientOptions(natsgo.SetCustomDialer(&way)))
 			h := newHandled()
 			var logged syncBuffer
 			subscribe(t, b, topic, "g", h.handle, pubsub.WithStallAfter(time.Second), logTo(&logged))
@@ -168,6 +161,7 @@ func TestSilenceIsSeen(t *testing.T) {
 			}
 			publish(0)
 			h.await(t, 1, 1)
+			wait.Until(t, "all partitions", func() bool { return len(stateOf(topic).Partitions) == 4 })
 			way.set(true)
 			wait.Until(t, "the state to say so", func() bool { return tt.seen(stateOf(topic)) })
 			wait.Until(t, "the log to say so", logged.has(tt.logged))
