@@ -43,6 +43,8 @@ func (e *events) job(job *Job) func(context.Context, *runner, int) error {
 }
 
 func publish(ctx context.Context, r *runner, caller int, publish publisher) error {
+	ctx, cancel := context.WithCancel(ctx) // one of its own, as a handler of a server has
+	defer cancel()
 	value, n := r.payload(), 0
 	return r.loop(ctx, caller, func() error {
 		n++

@@ -70,15 +70,17 @@ func BenchmarkPublish(b *testing.B) {
 	for i := range keys {
 		keys[i] = fmt.Append(nil, "key", i)
 	}
-	run := func(b *testing.B, publish func(key []byte) error) {
+	run := func(b *testing.B, publish func(ctx context.Context, key []byte) error) {
 		var next atomic.Int64
 		b.SetParallelism(goroutines / max(1, runtime.GOMAXPROCS(0)))
 		b.ReportAllocs()
 		b.ResetTimer()
 		defer rates(b, b.N)()
 		b.RunParallel(func(pb *testing.PB) {
+			ctx, cancel := context.WithCancel(b.Context()) // one of its own, as a handler of a server has
+			defer cancel()
 			for pb.Next() {
-				if err := publish(keys[int(next.Add(1))%len(keys)]); err != nil {
+				if err := publish(ctx, keys[int(next.Add(1))%len(keys)]); err != nil {
 					b.Error(err)
 					return
 				}
@@ -88,16 +90,16 @@ func BenchmarkPublish(b *testing.B) {
 	b.Run("micro", func(b *testing.B) {
 		broker := newBroker(b, addrs, kafka.WithAutoCreate(benchPartitions, 1))
 		topic, event := numberedTopic("micro"), &pb.Payload{Body: payload}
-		run(b, func(key []byte) error {
-			return topic.Publish(b.Context(), broker, &pb.SimpleResponse{Username: string(key), Payload: event})
+		run(b, func(ctx context.Context, key []byte) error {
+			return topic.Publish(ctx, broker, &pb.SimpleResponse{Username: string(key), Payload: event})
 		})
 	})
 	b.Run("writer", func(b *testing.B) {
 		w := &kafkago.Writer{Addr: kafkago.TCP(addrs...), Topic: "writer", BatchTimeout: time.Millisecond, RequiredAcks: kafkago.RequireAll, Balancer: kafkago.Murmur2Balancer{}, Transport: &kafkago.Transport{}, AllowAutoTopicCreation: true}
 		defer w.Transport.(*kafkago.Transport).CloseIdleConnections()
 		defer w.Close()
-		run(b, func(key []byte) error {
-			return w.WriteMessages(b.Context(), kafkago.Message{Key: key, Value: payload})
+		run(b, func(ctx context.Context, key []byte) error {
+			return w.WriteMessages(ctx, kafkago.Message{Key: key, Value: payload})
 		})
 	})
 	for name, headers := range map[string]func(int64) []kgo.RecordHeader{"franz": func(int64) []kgo.RecordHeader { return nil }, "franz-attributes": attributes} {
@@ -108,8 +110,8 @@ func BenchmarkPublish(b *testing.B) {
 			}
 			defer client.Close()
 			var n atomic.Int64
-			run(b, func(key []byte) error {
-				return client.ProduceSync(b.Context(), &kgo.Record{Topic: "micro", Key: key, Value: payload, Headers: headers(n.Add(1))}).FirstErr()
+			run(b, func(ctx context.Context, key []byte) error {
+				return client.ProduceSync(ctx, &kgo.Record{Topic: "micro", Key: key, Value: payload, Headers: headers(n.Add(1))}).FirstErr()
 			})
 		})
 	}
