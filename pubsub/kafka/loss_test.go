@@ -1,10 +1,11 @@
 package kafka_test
 
 import (
+	"bytes"
+	"errors"
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -81,18 +82,26 @@ func (r *trial) inSync() (leader int) {
 	return leader
 }
 
-// killServer is kill -9.
+// killServer is kill -9, of a server that may be about to come back from the one
+// before.
 func killServer(t testing.TB, dir string, id int) (pid int) {
 	t.Helper()
-	text, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(id), "pid"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	wait.Until(t, "the server to be up", func() bool {
+		text, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(id), "pid"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if text = bytes.TrimSpace(text); len(text) == 0 { // it is being written
+			return false
+		}
+		if pid, err = strconv.Atoi(string(text)); err != nil {
+			t.Fatal(err)
+		}
+		err = syscall.Kill(pid, syscall.SIGKILL)
+		if err != nil && !errors.Is(err, syscall.ESRCH) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	return pid
 }
