@@ -19,8 +19,8 @@ import (
 
 // BenchmarkPublishToHandler measures how long a message takes from the publish
 // call to the handler, one at a time: through a typed topic in a group, and with
-// two pairs of kafka-go alone, each message by all three in turn. The ratio is that
-// of ours to the better pair.
+// two pairs of kafka-go alone, each message by all three in turn. The ratios are
+// those of ours to the two.
 func BenchmarkPublishToHandler(b *testing.B) {
 	addrs := benchBroker(b)
 	payload := make([]byte, 100)
@@ -57,8 +57,8 @@ func BenchmarkPublishToHandler(b *testing.B) {
 			b.ReportMetric(float64(quantile(p.took, q).Microseconds()), p.name+unit)
 		}
 	}
-	for unit, q := range map[string]float64{"x-p50": 0.5, "x-p99": 0.99} {
-		b.ReportMetric(float64(quantile(pairs[0].took, q))/float64(min(quantile(pairs[1].took, q), quantile(pairs[2].took, q))), unit)
+	for _, p := range pairs[1:] {
+		b.ReportMetric(float64(quantile(pairs[0].took, 0.5))/float64(quantile(p.took, 0.5)), "x-"+p.name+"-p50")
 	}
 }
 
