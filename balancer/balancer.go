@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +17,12 @@ import (
 // ten thousand instances that come up cost a hundred pickers and not ten
 // thousand.
 const coalesce = 10 * time.Millisecond
+
+// together is how long a lost connection may be held back behind another one:
+// when thousands are lost at once, the cost is that of some pickers, each of
+// which copies a list, and not of thousands. Calls that are sent to such a
+// connection meanwhile wait as long.
+const together = time.Millisecond
 
 // Build implements grpc's balancer.Builder.
 func (b *builder) Build(cc grpcbalancer.ClientConn, opts grpcbalancer.BuildOptions) grpcbalancer.Balancer {
@@ -60,7 +65,9 @@ type endpointSet struct {
 	service   string               // that the channel calls
 	endpoints map[string]*Endpoint // by their addresses
 	all       []*Endpoint          // the same in the resolver's order; replaced by its updates, never written
-	ready     []*Endpoint          // connected and not draining; appended to in place, copied to remove
+	ready     []*Endpoint          // connected and not draining, but for gaps; appended to in place, copied to remove
+	gaps      int                  // endpoints in ready that are to be removed by the next picker
+	removed   time.Time            // when some were
 	states    [connectivity.Shutdown + 1]int
 	update    int       // counts the resolver's updates
 	trouble   trouble   // what the resolver has said since the last one
@@ -101,8 +108,8 @@ func (b *endpointSet) UpdateClientConnState(s grpcbalancer.ClientConnState) erro
 
 // updateState takes over an endpoint's state, and publishes at once what a call
 // may be waiting for: the first connection, a lost one (grpc parks a call that
-// was sent there until the next picker, even if it is back), and one that a
-// call was turned away for.
+// was sent there until the next picker, even if it is back; of many that are
+// lost, see together), and one that a call was turned away for.
 func (b *endpointSet) updateState(e *Endpoint, connection int, s grpcbalancer.State) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +138,7 @@ func (b *endpointSet) updateState(e *Endpoint, connection int, s grpcbalancer.St
 	switch state.state {
 	case before: // nothing new, or another error, which picks ask for
 		if lost {
-			b.publish()
+			b.publishLoss()
 		}
 	case connectivity.Ready:
 		if e.record.inARow.Store(0); e.isNew {
@@ -148,7 +155,7 @@ func (b *endpointSet) updateState(e *Endpoint, connection int, s grpcbalancer.St
 			b.joinSubset()
 		}
 		if before == connectivity.Ready {
-			b.publish()
+			b.publishLoss()
 			return
 		}
 		b.publishSoon()
@@ -162,18 +169,39 @@ func (b *endpointSet) list(e *Endpoint) {
 	usable := e.usable()
 	switch {
 	case usable == e.listed:
-	case usable:
-		b.ready = append(b.ready, e)
+		return
+	case !usable:
+		e.gap = true
+		b.gaps++
+	case e.gap: // it is still in its place
+		e.gap = false
+		b.gaps--
 	default:
-		at := slices.Index(b.ready, e)
-		b.ready = slices.Concat(b.ready[:at], b.ready[at+1:])
+		b.ready = append(b.ready, e)
 	}
 	e.listed = usable
+}
+
+// closeGaps needs b.mu.
+func (b *endpointSet) closeGaps() {
+	if b.gaps == 0 {
+		return
+	}
+	ready := make([]*Endpoint, 0, len(b.ready)-b.gaps)
+	for _, e := range b.ready {
+		if e.gap {
+			e.gap = false
+			continue
+		}
+		ready = append(ready, e)
+	}
+	b.ready, b.gaps, b.removed = ready, 0, time.Now()
 }
 
 // publish gives grpc a picker of what is known now. It needs b.mu.
 func (b *endpointSet) publish() {
 	b.due = time.Time{}
+	b.closeGaps()
 	state := connectivity.TransientFailure
 	switch {
 	case b.states[connectivity.Ready] > 0:
@@ -195,7 +223,23 @@ func (b *endpointSet) publish() {
 // publishSoon sees to it that run publishes. It needs b.mu.
 func (b *endpointSet) publishSoon() {
 	if b.due.IsZero() {
-		b.due = time.Now().Add(coalesce)
+		b.publishAt(time.Now().Add(coalesce))
+	}
+}
+
+// publishLoss publishes at once, unless it did just before. It needs b.mu.
+func (b *endpointSet) publishLoss() {
+	if at := b.removed.Add(together); time.Now().Before(at) {
+		b.publishAt(at)
+		return
+	}
+	b.publish()
+}
+
+// publishAt needs b.mu.
+func (b *endpointSet) publishAt(at time.Time) {
+	if b.due.IsZero() || at.Before(b.due) {
+		b.due = at
 		b.wakeUp()
 	}
 }

@@ -45,6 +45,7 @@ type Endpoint struct {
 	update       int  // the last one that had it
 	removed      bool // it is no longer in the set
 	listed       bool // in the ready list
+	gap          bool // in it, and to be removed
 	isNew        bool // it came later than others, and has not been connected yet
 	ejections    int  // how often it was lately
 	ejectedUntil time.Time

@@ -3,6 +3,7 @@ package balancer_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"testing"
 
 	grpcbalancer "google.golang.org/grpc/balancer"
@@ -49,8 +50,12 @@ func (p *picks) nextFor(t testing.TB, ctx context.Context) string {
 
 func (p *picks) nextOf(t testing.TB, ctx context.Context, method string) string {
 	t.Helper()
-	picker, _ := p.conn.latest()
+	picker, pickers := p.conn.latest()
 	res, err := picker.Pick(grpcbalancer.PickInfo{Ctx: ctx, FullMethodName: method})
+	if errors.Is(err, grpcbalancer.ErrNoSubConnAvailable) { // grpc waits, too
+		wait.Until(t, "the next picker", func() bool { _, now := p.conn.latest(); return now > pickers })
+		return p.nextOf(t, ctx, method)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

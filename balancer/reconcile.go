@@ -56,8 +56,9 @@ func (b *endpointSet) reconcile(endpoints []grpcresolver.Endpoint) (gone []*Endp
 	}
 	gone = append(gone, b.leaveSubset()...)
 	b.joinSubset()
-	b.ready = make([]*Endpoint, 0, len(b.all))
+	b.ready, b.gaps = make([]*Endpoint, 0, len(b.all)), 0
 	for _, e := range b.all {
+		e.gap = false
 		if e.listed = e.usable(); e.listed {
 			b.ready = append(b.ready, e)
 		}
