@@ -82,7 +82,7 @@ func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
 		p.infra.stop()
 	}()
 	for _, r := range p.rows {
-		t, err := p.start(ctx, r, peer.Config{Service: fmt.Sprintf("bench.%s.%d", strings.Map(nameRune, r.name), round)})
+		t, err := p.start(ctx, r, peer.Config{Service: fmt.Sprintf("bench.%s.%d", strings.Map(nameRune, r.name), round), TCP: r.tcp})
 		teams = append(teams, t)
 		if err != nil {
 			return nil, fmt.Errorf("row %q: %w", r.name, err)

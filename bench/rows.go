@@ -14,6 +14,7 @@ type row struct {
 	mode      string
 	instances int           // servers; 0: its server is Kafka
 	deadline  time.Duration // of each unary call
+	tcp       bool          // without local sockets
 	guard     float64       // the least that -quick takes, × base; 0: not looked at
 }
 
@@ -30,6 +31,8 @@ var rows = []row{
 	{name: "raw, deadline", program: "raw", instances: 1, deadline: time.Minute},
 	{name: "raw, otelgrpc", program: "raw-otelgrpc", instances: 1},
 	{name: "micro, 1 instance", program: "micro", instances: 1, guard: 0.75},
+	{name: "micro, 1 instance over TCP", program: "micro", instances: 1, tcp: true},
+	{name: "micro, 1 instance, tuned, chain and deadline", program: "micro", mode: "tuned", instances: 1, deadline: time.Minute},
 	{name: "micro, 1 instance, metrics and tracing", program: "micro-observed", instances: 1, deadline: time.Minute, guard: 0.5},
 	{name: "micro", program: "micro", instances: 3, guard: 0.65},
 	{name: "micro, chain and deadline", program: "micro", mode: "chain", instances: 3, deadline: time.Minute, guard: 0.5},

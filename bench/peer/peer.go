@@ -49,8 +49,9 @@ type Config struct {
 	Addrs    []string // of the servers, for those that do not
 	Broker   string   // of Kafka, host:port
 
-	// As load grows: none is set for the rows of the other tables.
-	TCP        bool // and nothing else, as between hosts
+	TCP bool // and nothing else, as between hosts
+
+	// As load grows: neither is set for the rows of the other tables.
 	MaxMessage int  // bytes that a message may have; 0: grpc's 4 MiB
 	Instances  int  // of the service, all at the one address in Addrs and at Aliases of it; 0: as many as Addrs
 }

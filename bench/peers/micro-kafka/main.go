@@ -5,10 +5,9 @@ import (
 	"context"
 	"errors"
 
-	pb "google.golang.org/grpc/interop/grpc_testing"
-
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
+	pb "google.golang.org/grpc/interop/grpc_testing"
 
 	"github.com/grpc-micro/micro/bench/peer"
 )
