@@ -104,7 +104,7 @@ func TestPoisonedKeyInsideTheWindow(t *testing.T) {
 	addrs, topic := cluster(t)
 	b := newBroker(t, addrs)
 	var m timed
-	joined(t, b, topic, "g", m.handle, pubsub.WithWindow(2000), pubsub.WithDeadLetter(),
+	joined(t, b, topic, topic, m.handle, pubsub.WithWindow(2000), pubsub.WithDeadLetter(),
 		pubsub.WithRetry(pubsub.RetryPolicy{Attempts: 7, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond}))
 	m.load(t, b, topic, each) // connects, and makes the lanes
 	var without, with []time.Duration
@@ -142,7 +142,8 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	var logged syncBuffer
 	var givesUp, mended atomic.Bool
 	l := newLedger()
-	joined(t, b, topic, "g", func(ctx context.Context, d *pubsub.Delivery) error {
+	dead := topic + "." + topic + ".dead" // a group of its own, too: on a real cluster there are others
+	joined(t, b, topic, topic, func(ctx context.Context, d *pubsub.Delivery) error {
 		switch {
 		case string(d.Key) != poison || mended.Load():
 			return l.handle(ctx, d)
@@ -179,20 +180,20 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	givesUp.Store(true)
 	l.await(t, total)
 	wait.Until(t, "the log to say that the partition goes on", func() bool { return strings.Contains(logged.String(), "partition goes on") })
-	dead := make(chan *pubsub.Message, 1)
-	joined(t, b, topic+".g.dead", "look", func(_ context.Context, d *pubsub.Delivery) error {
-		dead <- d.Message
+	letters := make(chan *pubsub.Message, 1)
+	joined(t, b, dead, topic+".look", func(_ context.Context, d *pubsub.Delivery) error {
+		letters <- d.Message
 		return nil
 	})
-	letter := receive(t, dead)
+	letter := receive(t, letters)
 	why, ok := pubsub.DeadLetterOf(letter)
 	if !ok || string(letter.Key) != poison || string(letter.Value) != "1000" || why.Cause != errPoisoned.Error() || why.Attempts < 2 ||
-		why.Topic != topic || why.Group != "g" || why.Partition != stopped.Partition || why.Offset != stopped.Next {
+		why.Topic != topic || why.Group != topic || why.Partition != stopped.Partition || why.Offset != stopped.Next {
 		t.Errorf("the dead letter is %+v, of %+v", letter, why)
 	}
 
 	mended.Store(true)
-	if n, err := pubsub.Redrive(t.Context(), b, topic+".g.dead", pubsub.WithRedriveIdle(500*time.Millisecond), pubsub.WithRedriveLogger(quiet)); n != 1 || err != nil {
+	if n, err := pubsub.Redrive(t.Context(), b, dead, pubsub.WithRedriveIdle(500*time.Millisecond), pubsub.WithRedriveLogger(quiet)); n != 1 || err != nil {
 		t.Errorf("Redrive = %d, %v", n, err)
 	}
 	l.await(t, total+1)
