@@ -52,8 +52,8 @@ type Config struct {
 	TCP bool // and nothing else, as between hosts
 
 	// As load grows: neither is set for the rows of the other tables.
-	MaxMessage int  // bytes that a message may have; 0: grpc's 4 MiB
-	Instances  int  // of the service, all at the one address in Addrs and at Aliases of it; 0: as many as Addrs
+	MaxMessage int // bytes that a message may have; 0: grpc's 4 MiB
+	Instances  int // of the service, all at the one address in Addrs and at Aliases of it; 0: as many as Addrs
 }
 
 // Client makes calls, from many goroutines at once.
