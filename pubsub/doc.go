@@ -49,8 +49,8 @@
 //
 // An event whose handler fails is tried again after a pause ([WithRetry]); its
 // key waits, and no other: beside one key of a thousand that always fails, the
-XX
-// and ×1.04, on Kafka's protocol). That holds while what its partition gets until
+// others' p50 and p99 from publish to handler are what they are without it (×0.95
+// and ×1.01, on a Kafka 3.9). That holds while what its partition gets until
 // the event comes to an end, rate times time, fits into the window ([WithWindow]):
 // at 1,000 events a second in a partition the default of 4096 is good for 4 s.
 // Beyond it that partition stops behind the event, and the others go on; the log
