@@ -54,8 +54,8 @@
 // the event comes to an end, rate times time, fits into the window ([WithWindow]):
 // at 1,000 events a second in a partition the default of 4096 is good for 4 s.
 // Beyond it that partition stops behind the event, and the others go on; the log
-// and [Subscriptions] say so. A rebalance does not wait for it. What takes minutes or hours to come right can wait in
-// topics of its own, out of order ([WithUnorderedRetry]). One that will never work
+// and [Subscriptions] say so. A rebalance does not wait for it. What takes minutes
+// or hours to come right can wait in topics of its own, out of order ([WithUnorderedRetry]). One that will never work
 // ([Permanent]), that does not decode, or that has used up its attempts goes to
 // the dead-letter topic ([WithDeadLetter], [DeadLetterOf]). Without one it ends
 // the subscription with its error: an event is never skipped in silence. A panic
