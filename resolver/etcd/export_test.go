@@ -16,6 +16,10 @@ var (
 	Decode = decode
 )
 
+// Received is tested with a watch that etcd's client does not close, which it does
+// only when thousands end at once.
+var Received = received
+
 // CompareEvery is what a test of a replaced store cannot wait for.
 func CompareEvery(d time.Duration) Option { return func(r *Registry) { r.compare = d } }
 

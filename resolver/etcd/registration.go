@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -100,7 +101,7 @@ func (g *registration) guard(e entry) {
 		ctx, cancel := context.WithCancel(clientv3.WithRequireLeader(g.ctx))
 		ctx, stream := g.r.streams.on(ctx)
 		renewed := false
-		for res := range g.r.client.Watch(ctx, e.key, clientv3.WithRev(from)) {
+		for res := range received(g.ctx, g.r.client.Watch(ctx, e.key, clientv3.WithRev(from))) {
 			renewed = res.Err() != nil && g.r.streams.renew(stream, res.Err())
 			for _, event := range res.Events {
 				from = event.Kv.GetModRevision() + 1
@@ -114,6 +115,24 @@ func (g *registration) guard(e entry) {
 		cancel()
 		if !renewed {
 			from = g.look(e.key, from)
+		}
+	}
+}
+
+// received yields what a watch says until it closes or ctx ends. At the end of
+// its context etcd's client closes it, too, but not when thousands end at once:
+// then its stream can wait for a server that waits for it, for ever.
+func received(ctx context.Context, watch clientv3.WatchChan) iter.Seq[clientv3.WatchResponse] {
+	return func(yield func(clientv3.WatchResponse) bool) {
+		for {
+			select {
+			case res, ok := <-watch:
+				if !ok || !yield(res) {
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
 		}
 	}
 }
