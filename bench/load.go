@@ -9,9 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/grpc-micro/micro/resolver"
-	_ "github.com/grpc-micro/micro/resolver/etcd"
-
 	"github.com/grpc-micro/micro/bench/peer"
 )
 
@@ -117,17 +114,12 @@ func (p *plan) runLoad(ctx context.Context, curves []curve) (all *loadResults, e
 		return nil, err
 	}
 	defer p.infra.stop()
-	registry, err := resolver.Open(p.infra.registry)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, registry.Close()) }()
 	all = &loadResults{}
 	for round := range p.rounds {
 		for _, c := range curves {
 			for _, n := range c.points {
 				fmt.Fprintf(os.Stderr, "round %d of %d: %d %s\n", round+1, p.rounds, n, c.unit)
-				samples, err := p.loadPoint(ctx, registry, c, n, round)
+				samples, err := p.loadPoint(ctx, c, n, round)
 				if err != nil {
 					return nil, fmt.Errorf("%d %s: %w", n, c.unit, err)
 				}
@@ -140,7 +132,7 @@ func (p *plan) runLoad(ctx context.Context, curves []curve) (all *loadResults, e
 
 // loadPoint starts the rows one after the other, each with a machine that has
 // nothing else to do, and lets them take turns then.
-func (p *plan) loadPoint(ctx context.Context, registry resolver.Registry, c curve, n, round int) ([]loadSample, error) {
+func (p *plan) loadPoint(ctx context.Context, c curve, n, round int) ([]loadSample, error) {
 	at := c.at(n)
 	var squads []*squad
 	defer func() {
@@ -157,7 +149,7 @@ func (p *plan) loadPoint(ctx context.Context, registry resolver.Registry, c curv
 		config.TCP = true
 		config.Service = fmt.Sprintf("bench.%s.%s.%d.%d", strings.Map(nameRune, r.name), c.name, n, round)
 		t, err := p.start(ctx, r, config)
-		s := &squad{team: t, point: at, registry: registry, service: config.Service}
+		s := &squad{team: t, point: at, registry: p.infra.registry, service: config.Service}
 		squads = append(squads, s)
 		if err != nil {
 			return nil, fmt.Errorf("row %q: %w", r.name, err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/grpc-micro/micro/resolver"
+	_ "github.com/grpc-micro/micro/resolver/etcd"
 
 	"github.com/grpc-micro/micro/bench/peer"
 )
@@ -18,10 +19,11 @@ type squad struct {
 	*team
 	point
 
-	registry resolver.Registry
+	registry string // its URL
 	service  string
 	got      loadSample
 
+	opened    resolver.Registry // nil: nothing is announced
 	announced []resolver.Registration
 	changing  *resolver.Instance // the one that does, in the last of them
 }
@@ -116,12 +118,15 @@ func (s *squad) announce(ctx context.Context) error {
 	for i, addr := range aliases {
 		insts[i] = &resolver.Instance{ID: "alias-" + strconv.Itoa(i), Service: s.service, Addrs: []string{addr}}
 	}
+	if s.opened, err = resolver.Open(s.registry); err != nil {
+		return err
+	}
 	s.changing = insts[0]
 	for _, together := range [][]*resolver.Instance{insts[1:], insts[:1]} {
 		if len(together) == 0 {
 			continue
 		}
-		r, err := s.registry.Register(ctx, together...)
+		r, err := s.opened.Register(ctx, together...)
 		if err != nil {
 			return err
 		}
@@ -189,9 +194,13 @@ func (s *squad) changeRegistered(j peer.Job) error {
 // stop withdraws what was announced, too.
 func (s *squad) stop() {
 	s.team.stop()
+	if s.opened == nil {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, r := range s.announced {
-		_ = r.Deregister(ctx) // the registry ends with the run
+		_ = r.Deregister(ctx) // etcd ends with the run
 	}
+	_ = s.opened.Close() // likewise
 }
