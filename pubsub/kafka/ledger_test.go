@@ -115,10 +115,13 @@ func (l *ledger) count() (handled, again int) {
 	return len(l.times), l.again
 }
 
-// await waits until n numbers were handled, and fails if one came out of order.
+// await waits until n numbers were handled, however long that takes as long as it
+// goes on, and fails if one came out of order.
 func (l *ledger) await(t testing.TB, n int) {
 	t.Helper()
-	wait.Until(t, "the messages to be handled", func() bool { handled, _ := l.count(); return handled >= n })
+	for handled, _ := l.count(); handled < n; handled, _ = l.count() {
+		wait.Until(t, fmt.Sprintf("more than %d of %d messages to be handled", handled, n), func() bool { now, _ := l.count(); return now > handled })
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.late > 0 {
