@@ -129,9 +129,10 @@ func (b *Broker) heal() {
 	}
 }
 
-// healAfter heals if err says that the metadata may be out of date.
+// healAfter heals if err says that the metadata may be out of date: a server that
+// does not answer may lead nothing any more.
 func (b *Broker) healAfter(err error) {
-	if noLeader(err) || unknownTopic(err) {
+	if noLeader(err) || unknownTopic(err) || unanswered(err) {
 		b.heal()
 	}
 }

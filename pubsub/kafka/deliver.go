@@ -33,9 +33,7 @@ func (s *sender) deliver() {
 		if !again {
 			return
 		}
-		if noLeader(err) {
-			s.topic.b.heal()
-		}
+		s.topic.b.healAfter(err)
 		if wait && !s.pause(try) {
 			s.abort()
 			return

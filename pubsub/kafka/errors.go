@@ -80,6 +80,15 @@ func noLeader(err error) bool {
 		errors.Is(err, kafkago.ReplicaNotAvailable)
 }
 
+// unanswered reports that a request has no answer of a server's.
+func unanswered(err error) bool {
+	if _, ok := errors.AsType[unsentError](err); ok || err == nil {
+		return false
+	}
+	_, isCode := errors.AsType[kafkago.Error](err)
+	return !isCode
+}
+
 // unknownTopic reports that there is no such topic or partition, as far as the
 // server, or kafka-go's copy of the metadata, knows. The latter has an error of
 // its own, which is also what it says when it has no metadata at all.
