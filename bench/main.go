@@ -22,6 +22,7 @@ import (
 type flags struct {
 	quick    bool
 	load     bool
+	settings bool
 	rows     string
 	jobs     string
 	rounds   int
@@ -34,6 +35,7 @@ func main() {
 	var f flags
 	flag.BoolVar(&f.quick, "quick", false, "a minute for CI: few rows and jobs, and an exit status of 1 if one is below its guard")
 	flag.BoolVar(&f.load, "load", false, "instead of all that: the cost as callers, messages, streams and instances grow; -jobs takes curves, such as \"callers,streams\"")
+	flag.BoolVar(&f.settings, "settings", false, "instead of the rows: grpc's settings, one by one")
 	flag.StringVar(&f.rows, "rows", "", "only rows with one of these in their name (\"micro,kratos\"), and what they are compared with")
 	flag.StringVar(&f.jobs, "jobs", "", "only jobs with one of these in their name: \"unary 100B ×64,stream,policies\"")
 	flag.IntVar(&f.rounds, "rounds", 5, "how often each row does each job")
@@ -70,7 +72,7 @@ func bench(ctx context.Context, f flags) error {
 		return benchLoad(ctx, f)
 	}
 	p := plan{
-		rows: selectRows(selected(f.rows)), jobs: selectJobs(selected(f.jobs)),
+		rows: selectRows(selected(f.rows), f.settings), jobs: selectJobs(selected(f.jobs)),
 		rounds: f.rounds, duration: f.duration, profile: f.profile,
 		policies: selected(f.jobs)("policies"),
 	}

@@ -15,6 +15,7 @@ type row struct {
 	instances int           // servers; 0: its server is Kafka
 	deadline  time.Duration // of each unary call
 	tcp       bool          // without local sockets
+	setting   bool          // measured by -settings alone
 	guard     float64       // the least that -quick takes, × base; 0: not looked at
 }
 
@@ -41,6 +42,14 @@ var rows = []row{
 	{name: "kratos", program: "kratos", instances: 1},
 	{name: "go-zero", program: "gozero", instances: 1},
 	{name: "connect-go", program: "connect", instances: 1},
+	// What of grpc's could be a default, each by itself, beside that without any.
+	{name: "as it is", program: "micro", instances: 1, tcp: true, setting: true},
+	{name: "no stream workers", program: "micro", mode: "no workers", instances: 1, tcp: true, setting: true},
+	{name: "windows of 1 MiB", program: "micro", mode: "windows", instances: 1, tcp: true, setting: true},
+	{name: "buffers of 128 KiB", program: "micro", mode: "large buffers", instances: 1, tcp: true, setting: true},
+	{name: "buffers of 4 KiB", program: "micro", mode: "small buffers", instances: 1, tcp: true, setting: true},
+	{name: "keepalive", program: "micro", mode: "keepalive", instances: 1, tcp: true, setting: true},
+	{name: "two connections", program: "micro", mode: "two connections", instances: 1, tcp: true, setting: true},
 	{name: eventsBase, program: "franz"},
 	{name: "franz-go, attributes", program: "franz", mode: "attributes"},
 	{name: "micro on Kafka", program: "micro-kafka", guard: 0.25},
@@ -55,10 +64,10 @@ func (r row) base() string {
 }
 
 // selectRows takes the bases, too.
-func selectRows(selected func(string) bool) []row {
+func selectRows(selected func(string) bool, settings bool) []row {
 	var out []row
 	for _, r := range rows {
-		if r.name == r.base() || selected(r.name) {
+		if r.name == r.base() || r.setting == settings && selected(r.name) {
 			out = append(out, r)
 		}
 	}

@@ -39,6 +39,9 @@ func modeOf(name string) (mode, error) {
 	case "subset":
 		return mode{client: []grpc.DialOption{grpc.WithDefaultServiceConfig(subsetConfig)}}, nil
 	}
+	if m, ok := settings[name]; ok {
+		return m, nil
+	}
 	return mode{}, fmt.Errorf("there is no mode %q", name)
 }
 
