@@ -135,3 +135,25 @@ func TestWaitReady(t *testing.T) {
 		t.Errorf("one cannot be reached: %v", err)
 	}
 }
+
+// While there is nothing to connect to, it waits for that, and says why if it
+// waits in vain.
+func TestWaitReadyForInstances(t *testing.T) {
+	t.Parallel()
+	a, _, _ := three(t)
+	ch := dial(t, `{"micro_round_robin":{}}`)
+	for _, n := range []int{0, 1} {
+		ctx, cancel := context.WithTimeout(deadline(t), 20*time.Millisecond)
+		err := balancer.WaitReady(ctx, ch.conn, n)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "no instances") || !strings.Contains(err.Error(), "DeadlineExceeded") {
+			t.Errorf("without instances: %v", err)
+		}
+	}
+	ready := make(chan error, 1)
+	go func() { ready <- balancer.WaitReady(deadline(t), ch.conn, 1) }()
+	ch.update(a.instance("a"))
+	if err := <-ready; err != nil {
+		t.Error(err)
+	}
+}

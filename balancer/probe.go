@@ -49,7 +49,8 @@ func (barrier) RequireTransportSecurity() bool { return false }
 // WaitReady waits until conn is connected to n of the instances that it would
 // pick among for ctx; 0 means all of them (of its subset, if it has one). It is
 // for before the first call: to have the connections up when that comes. Calls
-// do not need it, they wait by themselves.
+// do not need it, they wait by themselves. While there are no instances, or the
+// registry does not answer, it waits for some.
 //
 // It returns an error that says how many are connected when ctx ends, or when
 // the others have been tried and failed. The channel's policy must be one of
@@ -60,15 +61,19 @@ func WaitReady(ctx context.Context, conn grpc.ClientConnInterface, n int) error 
 	if err == nil && w.missing() {
 		err = errors.New("the others cannot be reached")
 	}
-	if err != nil {
-		return fmt.Errorf("balancer: wait ready: %d of %d instances are connected: %w", w.ready, max(w.want, w.all), err)
+	switch {
+	case err == nil:
+		return nil
+	case w.all == 0 && w.cause != nil:
+		return fmt.Errorf("balancer: wait ready: there are no instances: %w: %w", w.cause, err)
 	}
-	return nil
+	return fmt.Errorf("balancer: wait ready: %d of %d instances are connected: %w", w.ready, max(w.want, w.all), err)
 }
 
 type waiter struct {
 	want       int
 	ready, all int // Pick is called for one call by one goroutine at a time
+	cause      error
 }
 
 func (w *waiter) missing() bool { return w.ready < w.want || w.want == 0 && w.ready < w.all }
@@ -89,7 +94,10 @@ func (w *waiter) look(a *answer) error {
 			waiting = true
 		}
 	}
-	if w.missing() && waiting || w.all == 0 && errors.Is(a.err, grpcbalancer.ErrNoSubConnAvailable) {
+	if w.cause = a.err; errors.Is(a.err, grpcbalancer.ErrNoSubConnAvailable) {
+		w.cause = nil
+	}
+	if w.all == 0 || w.missing() && waiting {
 		return grpcbalancer.ErrNoSubConnAvailable
 	}
 	return errLooked
