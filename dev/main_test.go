@@ -1,20 +1,19 @@
 package dev_test
 
 import (
-	"bytes"
 	"context"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 // patience bounds every wait of these tests; only a failure takes so long.
@@ -143,7 +142,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 
 func TestLogger(t *testing.T) {
 	t.Parallel()
-	var log logBuffer
+	var log wait.Log
 	logger := dev.WithLogger(slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})))
 	e, k := startEtcd(t, logger), startKafka(t, logger)
 	garble(t, k)
@@ -158,22 +157,4 @@ func TestLogger(t *testing.T) {
 			t.Errorf("%q is not logged", want)
 		}
 	}
-}
-
-// logBuffer may be read while it is written.
-type logBuffer struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -1,18 +1,17 @@
 package pubsub_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -60,7 +59,7 @@ func TestStalledPartition(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
-		var log logBuffer
+		var log wait.Log
 		letGo := make(chan struct{})
 		for i := range 5 {
 			publish(t, broker, "k", fmt.Sprint(i))
@@ -102,7 +101,7 @@ func TestStalledState(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		broker := pubsub.NewMemory(pubsub.WithPartitions(1))
-		var log logBuffer
+		var log wait.Log
 		letGo := make(chan struct{})
 		defer serve(t, broker, "stalled", func(_ context.Context, d *pubsub.Delivery) error {
 			if string(d.Value) == "stuck" {
@@ -195,22 +194,4 @@ func TestAbandonedHandler(t *testing.T) {
 		close(letGo)
 		<-gone
 	})
-}
-
-// logBuffer is a bytes.Buffer for several goroutines.
-type logBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

@@ -1,4 +1,5 @@
-// Package wait has the one way in which tests wait for what nothing signals.
+// Package wait has the one way in which tests wait for what nothing signals, and a
+// log to find it in.
 package wait
 
 import (

@@ -92,7 +92,7 @@ func TestMemberCutOff(t *testing.T) {
 func TestNobodyTakes(t *testing.T) {
 	t.Parallel()
 	reg := newRegistry(t)
-	var text syncBuilder
+	var text wait.Log
 	b := newBroker(t, reg, inbox.WithLogger(slog.New(slog.NewTextHandler(&text, nil))))
 	addr := freePort(t)
 	way := newWire(t, addr)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/inbox"
 )
@@ -79,7 +80,7 @@ func TestFull(t *testing.T) {
 func TestDropped(t *testing.T) {
 	t.Parallel()
 	reg := newRegistry(t)
-	var text syncBuilder
+	var text wait.Log
 	b := newBroker(t, reg, inbox.WithRetention(8), inbox.WithLogger(slog.New(slog.NewTextHandler(&text, nil))))
 	members := newBroker(t, reg)
 	r := newRecord()

@@ -31,7 +31,7 @@ func TestStates(t *testing.T) {
 	const topic = "inbox-test-states"
 	reg := newRegistry(t)
 	letGo := make(chan struct{})
-	var logged syncBuilder
+	var logged wait.Log
 	subscribe(t, newBroker(t, reg), topic, "g", func(ctx context.Context, _ *pubsub.Delivery) error {
 		select {
 		case <-letGo:
@@ -84,7 +84,7 @@ func TestNotRegistered(t *testing.T) {
 	reg := &refusing{Registry: newRegistry(t)}
 	reg.refuses.Store(true)
 	b := newBroker(t, reg)
-	var logged syncBuilder
+	var logged wait.Log
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error)
 	go func() {

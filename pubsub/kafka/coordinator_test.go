@@ -66,7 +66,7 @@ func TestGhostOfALoadingGroup(t *testing.T) {
 	t.Cleanup(c.Close)
 	b := newBroker(t, c.ListenAddrs(), kafka.WithAutoCreate(4, 1), kafka.WithSessionTimeout(time.Minute))
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	m := joined(t, b, "t", "g", l.handle, pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
 	defer cancel()

@@ -246,7 +246,7 @@ func TestMemberCutOff(t *testing.T) {
 	addr := startFake(t, kfake.ListenFn(network.listen))
 	b := newBroker(t, []string{addr}, kafka.WithAutoCreate(4, 1), kafka.WithSessionTimeout(time.Minute))
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	m := joined(t, b, "t", "g", l.handle, pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	if err := b.Publish(t.Context(), numbered("t", 0, 100, 10)...); err != nil {
 		t.Fatal(err)

@@ -61,7 +61,7 @@ func TestLostAnswersWithoutProducerIDs(t *testing.T) {
 	t.Parallel()
 	const total, keys = 2000, 50
 	k := startKafka(t)
-	var log syncBuffer
+	var log wait.Log
 	k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.ClusterAuthorizationFailed, Count: -1})
 	b := newBroker(t, k.Addrs(), kafka.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	l := newLedger()
@@ -124,7 +124,7 @@ func TestServerLosesCount(t *testing.T) {
 	t.Parallel()
 	for _, lost := range []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerEpoch} {
 		k := startKafka(t)
-		var log syncBuffer
+		var log wait.Log
 		b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1), kafka.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		if err := b.Publish(t.Context(), message("t", "a", "1")); err != nil {
 			t.Fatal(err)

@@ -98,7 +98,7 @@ func TestRetentionIsReported(t *testing.T) {
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	logger := pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil)))
 	if err := b.Publish(t.Context(), numbered("t", 0, 10, 3)...); err != nil {
 		t.Fatal(err)
@@ -131,7 +131,7 @@ func TestTopicMadeAnew(t *testing.T) {
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	joined(t, b, "t", "", l.handle, pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	if err := b.Publish(t.Context(), numbered("t", 0, 10, 3)...); err != nil {
 		t.Fatal(err)

@@ -139,7 +139,7 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	const window, total, partitions = 50, 400, 4
 	addrs, topic := cluster(t)
 	b := newBroker(t, addrs, kafka.WithAutoCreate(partitions, 1))
-	var logged syncBuffer
+	var logged wait.Log
 	var givesUp, mended atomic.Bool
 	l := newLedger()
 	dead := topic + "." + topic + ".dead" // a group of its own, too: on a real cluster there are others

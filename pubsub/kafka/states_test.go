@@ -68,7 +68,7 @@ func TestStandstillIsLogged(t *testing.T) {
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	cured := make(chan struct{})
 	joined(t, b, "t", "g", func(ctx context.Context, d *pubsub.Delivery) error {
 		if string(d.Value) == "0" {
@@ -95,7 +95,7 @@ func TestSilenceIsSeen(t *testing.T) {
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	topic := "silence"
 	l := newLedger()
-	var logged syncBuffer
+	var logged wait.Log
 	joined(t, b, topic, "g", l.handle, pubsub.WithStallAfter(2*time.Second), pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	stalled := func() bool {
 		for _, s := range pubsub.Subscriptions() {
@@ -125,7 +125,7 @@ func TestLargeMessagesAreNotAllFetched(t *testing.T) {
 	t.Parallel()
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
-	var logged syncBuffer
+	var logged wait.Log
 	cured := make(chan struct{})
 	handled := make(chan struct{}, 40)
 	joined(t, b, "t", "g", func(context.Context, *pubsub.Delivery) error {

@@ -1,13 +1,10 @@
 package nats_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"log/slog"
 	"slices"
-	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,27 +45,7 @@ func held(letGo <-chan struct{}) pubsub.Handler {
 	}
 }
 
-// syncBuffer is a log that is read while it is written.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) has(text string) func() bool {
-	return func() bool {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		return strings.Contains(b.buf.String(), text)
-	}
-}
-
-func logTo(b *syncBuffer) pubsub.SubscribeOption {
+func logTo(b *wait.Log) pubsub.SubscribeOption {
 	return pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(b, nil)))
 }
 
@@ -84,20 +61,20 @@ func TestState(t *testing.T) {
 		}
 	}
 	letGo := make(chan struct{})
-	var logged syncBuffer
+	var logged wait.Log
 	stop := subscribe(t, b, topic, "g", held(letGo), pubsub.WithWindow(2), pubsub.WithStallAfter(100*time.Millisecond), logTo(&logged))
 	wait.Until(t, "a lag of 100 in 4 partitions that are stalled with full windows", func() bool {
 		s := stateOf(topic)
 		return len(s.Partitions) == 4 && s.Lag() == 100 &&
 			!slices.ContainsFunc(s.Partitions, func(p pubsub.PartitionState) bool { return p.Blocked == 0 || !p.Stalled })
 	})
-	wait.Until(t, "the log to say why", logged.has("its window is full (WithWindow)"))
+	wait.Until(t, "the log to say why", logged.Has("its window is full (WithWindow)"))
 	close(letGo)
 	wait.Until(t, "no lag, and nothing stalled", func() bool {
 		s := stateOf(topic)
 		return s.Lag() == 0 && s.Handled == 100 && !slices.ContainsFunc(s.Partitions, func(p pubsub.PartitionState) bool { return p.Stalled || p.Silent > 0 })
 	})
-	wait.Until(t, "the log to say that it goes on", logged.has("partition goes on"))
+	wait.Until(t, "the log to say that it goes on", logged.Has("partition goes on"))
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
@@ -151,7 +128,7 @@ func TestSilenceIsSeen(t *testing.T) {
 			var way network
 			b := openBroker(t, addrs, nats.WithSessionTimeout(tt.session), nats.WithClientOptions(natsgo.SetCustomDialer(&way)))
 			h := newHandled()
-			var logged syncBuffer
+			var logged wait.Log
 			subscribe(t, b, topic, "g", h.handle, pubsub.WithStallAfter(time.Second), logTo(&logged))
 			publish := func(n int) {
 				t.Helper()
@@ -164,11 +141,11 @@ func TestSilenceIsSeen(t *testing.T) {
 			wait.Until(t, "all partitions", func() bool { return len(stateOf(topic).Partitions) == 4 })
 			way.set(true)
 			wait.Until(t, "the state to say so", func() bool { return tt.seen(stateOf(topic)) })
-			wait.Until(t, "the log to say so", logged.has(tt.logged))
+			wait.Until(t, "the log to say so", logged.Has(tt.logged))
 			way.set(false)
 			publish(1)
 			h.await(t, 1, 2)
-			wait.Until(t, "the log to say that it goes on", logged.has(" goes on"))
+			wait.Until(t, "the log to say that it goes on", logged.Has(" goes on"))
 			wait.Until(t, "the state to be well again", func() bool {
 				s := stateOf(topic)
 				return len(s.Partitions) == 4 && s.Unassigned == 0 && !slices.ContainsFunc(s.Partitions, func(p pubsub.PartitionState) bool { return p.Stalled })

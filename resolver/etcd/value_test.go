@@ -1,11 +1,9 @@
 package etcd_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net"
 	"strings"
-	"sync"
 	"testing"
 
 	"go.etcd.io/etcd/client/v3/naming/endpoints"
@@ -15,6 +13,7 @@ import (
 	"google.golang.org/grpc/health"
 	"google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 )
@@ -42,7 +41,7 @@ func TestValue(t *testing.T) {
 
 func TestValuesOfOthers(t *testing.T) {
 	t.Parallel()
-	var log lines
+	var log wait.Log
 	r := open(t, etcd.WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 	for key, value := range map[string]string{
 		"a":            `{"Op":0,"Addr":"10.0.0.1:80","Metadata":"text of another program"}`,
@@ -133,24 +132,6 @@ func TestEtcdsNamingClient(t *testing.T) {
 	if list, err := manager.List(deadline(t)); err != nil || len(list) != 1 {
 		t.Errorf("after the withdrawal the endpoints manager lists %v, %v", list, err)
 	}
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu  sync.Mutex // guards buf
-	buf bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.String()
 }
 
 func FuzzValue(f *testing.F) {

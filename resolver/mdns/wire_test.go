@@ -1,7 +1,6 @@
 package mdns_test
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"log"
@@ -9,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -214,29 +212,11 @@ func TestBrowser(t *testing.T) {
 	}
 }
 
-// lines is a log that can be read.
-type lines struct {
-	mu sync.Mutex // guards what follows
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) count(text string) int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return strings.Count(l.b.String(), text)
-}
-
 // TestJunk is skipped, logged once and counted, and hides nothing.
 func TestJunk(t *testing.T) {
 	t.Parallel()
 	at := domain()
-	var logged lines
+	var logged wait.Log
 	r := open(t, at, mdns.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	v := watch(t, r)
 	w := onWire(t, false)
@@ -254,7 +234,7 @@ func TestJunk(t *testing.T) {
 		t.Errorf("%d are counted, want 3", got)
 	}
 	for _, text := range []string{"from=\"packets from ", "printer._grpc-micro", "newer._grpc-micro"} {
-		if got := logged.count(text); got != 1 {
+		if got := strings.Count(logged.String(), text); got != 1 {
 			t.Errorf("%s is in %d lines of the log, want 1", text, got)
 		}
 	}
@@ -277,7 +257,7 @@ func TestForeignServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Shutdown()
-	var logged lines
+	var logged wait.Log
 	r := open(t, at, mdns.WithLogger(slog.New(slog.NewTextHandler(&logged, nil))))
 	register(t, open(t, at), instance("a"))
 	wait.Until(t, "the foreign instance to be skipped", func() bool {
@@ -285,7 +265,7 @@ func TestForeignServer(t *testing.T) {
 		if got := fmt.Sprint(names); got != "[svc]" {
 			t.Fatalf("Services: %s, %v", got, err)
 		}
-		return logged.count("foreign._grpc-micro") == 1
+		return strings.Count(logged.String(), "foreign._grpc-micro") == 1
 	})
 }
 
