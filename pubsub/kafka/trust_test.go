@@ -124,14 +124,21 @@ func (r *trial) inLog() int {
 	for p := range trialPartitions {
 		ends = append(ends, kafkago.LastOffsetOf(p))
 	}
-	offsets, err := c.ListOffsets(r.Context(), &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{r.topic: ends}})
-	if err != nil {
-		r.Fatal(err)
-	}
 	n := 0
-	for _, p := range offsets.Topics[r.topic] {
-		n += int(p.LastOffset)
-	}
+	wait.Until(r, "the end of every partition", func() bool { // one that changes hands has none for a moment
+		offsets, err := c.ListOffsets(r.Context(), &kafkago.ListOffsetsRequest{Topics: map[string][]kafkago.OffsetRequest{r.topic: ends}})
+		if err != nil || len(offsets.Topics[r.topic]) != trialPartitions {
+			return false
+		}
+		n = 0
+		for _, p := range offsets.Topics[r.topic] {
+			if p.Error != nil {
+				return false
+			}
+			n += int(p.LastOffset)
+		}
+		return true
+	})
 	return n
 }
 
