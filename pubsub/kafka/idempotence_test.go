@@ -2,8 +2,10 @@ package kafka_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -164,5 +166,27 @@ func TestProducerIDTakesLong(t *testing.T) {
 	}
 	if diff := cmp.Diff([][]string{{"2"}}, logOf(t, k, "t")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// All partitions share a producer: a topic of many is no load for the cluster that
+// gives the IDs, of which 0 is one.
+func TestPartitionsShareProducerID(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	var asked atomic.Int64
+	k.Cluster().ControlKey(int16(kmsg.InitProducerID), func(req kmsg.Request) (kmsg.Response, error, bool) {
+		k.Cluster().KeepControl()
+		asked.Add(1)
+		return req.ResponseKind(), nil, true // ID 0, epoch 0
+	})
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(8, 1))
+	for i := range 40 {
+		if err := b.Publish(t.Context(), message("t", fmt.Sprint("key", i), "v")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("%d producer IDs were asked for", n)
 	}
 }

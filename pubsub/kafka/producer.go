@@ -36,7 +36,8 @@ type producers struct {
 	current producer
 }
 
-// get returns the current producer, or a new one if that is old.
+// get returns the current producer, or a new one if that is old, which is unknown
+// in a sender that had none yet: 0 is an ID like any other.
 func (p *producers) get(ctx context.Context, old producer) (producer, error) {
 	select {
 	case p.asking <- struct{}{}:
@@ -44,7 +45,7 @@ func (p *producers) get(ctx context.Context, old producer) (producer, error) {
 		return old, ended(ctx)
 	}
 	defer func() { <-p.asking }()
-	if p.current.assigned && (!p.current.Known || p.current.ID != old.ID) {
+	if p.current.assigned && (!p.current.Known || !old.Known || p.current.ID != old.ID) {
 		return p.current, nil
 	}
 	r := wire.NewInitProducer(p.b.clientID)

@@ -38,15 +38,16 @@ func (b *Broker) server(id int32) *server {
 }
 
 // send sends p, alone or with others, and returns when there is an answer, or
-// with the error if there is none. Whoever begins a request sends what waits,
-// and when it is answered has one of those who came meanwhile send the next.
+// with the error if there is none. Whoever has an answer has one of those who came
+// meanwhile send the next request, for all of them.
 func (s *server) send(b *Broker, p *parcel) error {
-	s.mu.Lock()
-	s.waiting = append(s.waiting, p)
 	var together []*parcel
-	if s.requests < serverRequests {
+	s.mu.Lock()
+	if s.requests < serverRequests { // then nothing waits
 		s.requests++
-		together = s.take()
+		together = []*parcel{p}
+	} else {
+		s.waiting = append(s.waiting, p)
 	}
 	s.mu.Unlock()
 	if together == nil {
