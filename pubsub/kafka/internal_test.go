@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"crypto/sha256"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
 // The example of RFC 7677, section 3.
@@ -173,5 +175,29 @@ func TestRecordSizeIsEnough(t *testing.T) {
 	}
 	if size := recordSize(m); size < encoded || size > encoded+200 {
 		t.Errorf("recordSize = %d for %d bytes", size, encoded)
+	}
+}
+
+// 0 is the first producer ID that a cluster gives, and like any other: a sender that
+// has none yet gets it without another request, for which there is no broker here.
+func TestProducerZero(t *testing.T) {
+	t.Parallel()
+	zero := producer{Producer: wire.Producer{Known: true}, assigned: true}
+	p := producers{asking: make(chan struct{}, 1), current: zero}
+	if got, err := p.get(t.Context(), producer{}); err != nil || got != zero {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+// The numbers go round at the end of 32 bits, as Kafka's own do.
+func TestProducerGoesRound(t *testing.T) {
+	t.Parallel()
+	p := producer{Producer: wire.Producer{Sequence: math.MaxInt32 - 1}}
+	if p.advance(1); p.Sequence != math.MaxInt32 {
+		t.Errorf("sequence %d, want the highest", p.Sequence)
+	}
+	p.Sequence = math.MaxInt32 - 1
+	if p.advance(3); p.Sequence != 1 {
+		t.Errorf("sequence %d, want 1", p.Sequence)
 	}
 }
