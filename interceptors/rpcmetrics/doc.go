@@ -22,7 +22,7 @@
 // which service a call goes to is a label. Namespaces and further labels are the
 // registry's: prometheus.WrapRegistererWith.
 //
-// A call costs no allocation, no lock and an eighth of the provider's time, which
+// A call costs no allocation, no lock and a third to a twelfth of the provider's time (over runs), which
 // looks its metrics up by their labels in each call, behind locks that all calls
 // share. Unlike it, a message of a stream counts when it came or went, not when
 // that was tried: the end of a stream is none.
