@@ -32,6 +32,14 @@ func InFlight(b *Broker) bool {
 	return inFlight
 }
 
+// Idle reports whether no sender has anything to do, batches that nobody waits for
+// among it.
+func Idle(b *Broker) bool {
+	idle := true
+	eachSender(b, func(s *sender) { idle = idle && !s.running })
+	return idle
+}
+
 func eachSender(b *Broker, f func(*sender)) {
 	b.topics.Range(func(_, t any) bool {
 		if to := t.(*topic).to.Load(); to != nil {
