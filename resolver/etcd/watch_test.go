@@ -232,7 +232,7 @@ func TestRestart(t *testing.T) {
 	e := startEtcd(t)
 	r := openOn(t, connect(t, e.Endpoints()), "p", etcd.WithTTL(2*time.Second))
 	r.announce(instance("a"))
-	w := r.watch()
+	w := r.watchAnew() // b may come before the watch is back
 	w.wait("a")
 	e.StopNode(0)
 	r.announce(instance("b"))
