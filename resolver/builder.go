@@ -40,8 +40,11 @@ func WithGrace(d time.Duration) BuilderOption { return func(b *builder) { b.grac
 // client can start without the registry: it then calls those last known, once the
 // registry has failed, or was silent for 2 s. What it starts with counts as known
 // before an outage; see WithGrace. A file that is damaged is logged and ignored; a
-// disk that is full or read-only is logged, and stops nothing. Use one folder for
-// one registry; several processes may share it. By default there is none.
+// disk that is full or read-only is logged, and stops nothing. A file is written at
+// most once a second, and only while there is a ClientConn: the Close of the last
+// one returns when the last change is on disk, or after 1 s with a disk that hangs,
+// and leaves nothing to be written. Use one folder for one registry; several
+// processes may share it. By default there is none.
 func WithSnapshots(dir string) BuilderOption { return func(b *builder) { b.snapshots = dir } }
 
 // NewBuilder returns a grpc resolver for targets micro:///name, fed by d. Give

@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -196,7 +198,7 @@ func TestSnapshotsCannotBeWritten(t *testing.T) {
 }
 
 // Many changes in a row are a few files, no half-written file is ever there, and
-// the last change is saved before the watch has ended.
+// the last change is saved when Close returns.
 func TestSnapshotsAreFew(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -226,6 +228,53 @@ func TestSnapshotsAreFew(t *testing.T) {
 	if left, _ := filepath.Glob(filepath.Join(dir, "*.tmp")); len(left) > 0 {
 		t.Errorf("there is %v", left)
 	}
+}
+
+// When Close returns, the last change is on disk, and nothing is written any more,
+// although the watch lingers: the caller may remove the folder. The next ClientConn
+// has saved what came in between.
+func TestSnapshotsEndWithTheLastClose(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "folder")
+	saved := func(id string) bool {
+		data, err := os.ReadFile(filepath.Join(dir, "closed.instances"))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		return bytes.Contains(data, []byte(`"`+id+`"`))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		feed, d := newFeed()
+		b := builder(d, resolver.WithSnapshots(dir), resolver.WithLinger(time.Minute))
+		first, second := buildFor(t, "closed", b, &recorder{}), buildFor(t, "closed", b, &recorder{})
+		feed.next <- "a"
+		synctest.Wait()
+		first.Close()
+		feed.next <- "b" // within the second after the first write
+		synctest.Wait()
+		if saved("b") {
+			t.Error("it was written again at once")
+		}
+		second.Close()
+		if !saved("b") {
+			t.Error("Close returned before the last change was saved")
+		}
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		feed.next <- "c"
+		time.Sleep(time.Second * 30)
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("it was written after Close: %v", err)
+		}
+		third := buildFor(t, "closed", b, &recorder{})
+		synctest.Wait()
+		if !saved("c") {
+			t.Error("what came while the watch lingered is not saved")
+		}
+		third.Close()
+		time.Sleep(time.Hour) // until the watch has ended
+	})
 }
 
 // FuzzSnapshot signs what it is given, so that not everything is turned away by

@@ -20,7 +20,7 @@ type watch struct {
 	service   string
 	discovery Discovery
 	snapshots string // a folder, or ""
-	saver     *saver // nil without snapshots; set by run
+	saver     *saver // nil without snapshots
 	logger    *slog.Logger
 	nudge     chan struct{} // of capacity 1
 	cancel    context.CancelFunc
@@ -90,10 +90,13 @@ func acquire(b *builder, service string) *watch {
 			nudge: make(chan struct{}, 1), cancel: cancel, conns: make(map[*clientResolver]bool),
 			grace: grace{length: b.grace}, since: time.Now(),
 		}
+		w.saver = newSaver(w, b.snapshots)
 		shared.watches[k] = w
 		go w.run(ctx)
 	}
-	w.users++
+	if w.users++; w.users == 1 {
+		w.saver.start()
+	}
 	if w.lingering != nil {
 		w.lingering.Stop()
 		w.lingering = nil
@@ -101,18 +104,29 @@ func acquire(b *builder, service string) *watch {
 	return w
 }
 
-// release is the end of a use. After the last one the watch lingers.
+// release is the end of a use. After the last one the watch lingers, and nothing
+// more is saved.
 func release(w *watch, linger time.Duration) {
+	if saved := w.drop(linger); saved != nil {
+		w.saver.await(saved)
+	}
+}
+
+// drop returns, after the last use and if there is a saver, what is closed when
+// all is saved.
+func (w *watch) drop(linger time.Duration) (saved <-chan struct{}) {
 	shared.Lock()
 	defer shared.Unlock()
 	w.users--
 	switch {
 	case w.users > 0:
+		return nil
 	case shared.watches[w.key] != w: // its registry was closed
 		w.cancel()
 	default:
 		w.lingering = time.AfterFunc(linger, w.expire)
 	}
+	return w.saver.stop()
 }
 
 // expire ends a watch that nobody came back for.
@@ -152,8 +166,6 @@ func (w *watch) run(ctx context.Context) {
 		w.settleConfig()
 	}
 	defer time.AfterFunc(silence, w.settleConfig).Stop()
-	w.saver = startSaver(w, w.snapshots)
-	defer w.saver.stop()
 	quiet := time.AfterFunc(silence, func() {
 		w.fail(fmt.Errorf("resolver: no answer about %s for %v: is the registry running, and reachable from here?", w.service, silence))
 	})
