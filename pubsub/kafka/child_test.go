@@ -59,7 +59,7 @@ func child(role string) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		log.Fatal(b.Subscribe(ctx, os.Getenv(childTopic), "g", tell(), pubsub.WithReady(func() { fmt.Println("ready") }), pubsub.WithSubscribeLogger(quiet)))
+		log.Fatal(b.Subscribe(ctx, os.Getenv(childTopic), os.Getenv(childTopic), tell(), pubsub.WithReady(func() { fmt.Println("ready") }), pubsub.WithSubscribeLogger(quiet)))
 	}
 }
 

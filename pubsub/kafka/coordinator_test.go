@@ -90,3 +90,25 @@ func TestGhostOfALoadingGroup(t *testing.T) {
 	}
 	m.leave()
 }
+
+// A group that rebalances for longer than the connect timeout, because others come
+// and go, has answered: it is joined when it comes to rest.
+func TestRestlessGroup(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithConnectTimeout(3*time.Second))
+	restless := k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.SyncGroup}, Err: kerr.RebalanceInProgress, Count: -1})
+	m := join(t, b, "t", "g", newLedger().handle)
+	ctx, cancel := context.WithTimeout(t.Context(), wait.Patience)
+	defer cancel()
+	go func() {
+		<-m.ended
+		cancel()
+	}()
+	if err := restless.Wait(ctx, 20); err != nil { // the pauses between add up to 3.8 s at least
+		m.await() // says what it has ended with
+	}
+	restless.Remove()
+	m.await()
+	m.leave()
+}

@@ -37,6 +37,8 @@ func TestLeaderKilled(t *testing.T) {
 	}
 	r.watchOffsets()
 	one, two := r.join(r.l.handle), r.join(r.l.handle)
+	one.await()
+	two.await()
 	r.publish()
 	for _, percent := range []int{20, 45, 70} {
 		r.reach(percent)
@@ -61,9 +63,8 @@ func TestLeaderKilled(t *testing.T) {
 // first.
 func (r *trial) inSync() (leader int) {
 	r.Helper()
-	transport := &kafkago.Transport{MetadataTTL: 50 * time.Millisecond}
-	defer transport.CloseIdleConnections()
-	c := &kafkago.Client{Addr: kafkago.TCP(r.addrs...), Transport: transport}
+	c, hangUp := dialed(r.addrs, 50*time.Millisecond)
+	defer hangUp()
 	wait.Until(r, "every server to have every partition", func() bool {
 		m, err := c.Metadata(r.Context(), &kafkago.MetadataRequest{Topics: []string{r.topic}})
 		if err != nil || len(m.Topics) != 1 || len(m.Topics[0].Partitions) != trialPartitions {

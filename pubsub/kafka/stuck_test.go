@@ -18,8 +18,7 @@ import (
 // watchOffsets looks at what the group has committed until the test ends, and fails
 // it if that goes back.
 func (r *trial) watchOffsets() {
-	transport := &kafkago.Transport{}
-	c := &kafkago.Client{Addr: kafkago.TCP(r.addrs...), Transport: transport}
+	c, hangUp := dialed(r.addrs, time.Second)
 	var partitions []int
 	for p := range trialPartitions {
 		partitions = append(partitions, p)
@@ -30,7 +29,7 @@ func (r *trial) watchOffsets() {
 	watching.Go(func() {
 		seen := make(map[int]int64)
 		for tick := time.Tick(5 * time.Millisecond); ctx.Err() == nil; {
-			response, err := c.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: "g", Topics: map[string][]int{r.topic: partitions}})
+			response, err := c.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: r.topic, Topics: map[string][]int{r.topic: partitions}})
 			if err == nil && response.Error == nil {
 				looked++
 				for _, p := range response.Topics[r.topic] {
@@ -51,7 +50,7 @@ func (r *trial) watchOffsets() {
 	r.Cleanup(func() {
 		cancel()
 		watching.Wait()
-		transport.CloseIdleConnections()
+		hangUp()
 		if looked < 10 {
 			r.Errorf("looked at the committed offsets %d times", looked)
 		}

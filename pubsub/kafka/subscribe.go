@@ -188,12 +188,18 @@ func (s *subscription) group(ctx context.Context) error {
 func (s *subscription) follow(ctx context.Context, group *kafkago.ConsumerGroup, generations *sync.WaitGroup) error {
 	var ghosts sync.WaitGroup
 	defer ghosts.Wait()
-	start := time.Now()
+	var failing time.Time // when it began that we cannot join; zero: it did not
 	trouble := newTrouble(s.log, "not in the group")
 	member := ""  // our last name in the group
 	ghost := true // and the group knows it no more, or is being told
 	for try := 0; ; {
 		gen, err := group.Next(ctx)
+		switch {
+		case err == nil, errors.Is(err, kafkago.RebalanceInProgress), fenced(err): // it has let us in, and others come and go
+			failing = time.Time{}
+		case failing.IsZero():
+			failing = time.Now()
+		}
 		switch {
 		case ctx.Err() != nil:
 			return nil
@@ -207,7 +213,7 @@ func (s *subscription) follow(ctx context.Context, group *kafkago.ConsumerGroup,
 				s.generation(ctx, gen)
 			})
 			continue
-		case member == "" && (hopeless(err) || time.Since(start) > s.b.connect):
+		case member == "" && (hopeless(err) || !failing.IsZero() && time.Since(failing) > s.b.connect):
 			return fmt.Errorf("kafka: subscribe %s: join group %s: %w", s.sub.Topic, s.sub.Group, s.b.unreachable(err))
 		}
 		trouble.is(err)

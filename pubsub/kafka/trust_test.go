@@ -50,7 +50,8 @@ func newTrial(t *testing.T, addrs []string, topic string) *trial {
 		}
 		r.total = n
 	}
-	r.b = newBroker(t, addrs, kafka.WithAutoCreate(trialPartitions, 1))
+	// Servers that die, and others in this process, leave little time to those that answer.
+	r.b = newBroker(t, addrs, kafka.WithAutoCreate(trialPartitions, 1), kafka.WithConnectTimeout(wait.Patience))
 	return r
 }
 
@@ -80,7 +81,8 @@ func (r *trial) publish() {
 	}()
 }
 
-// join has another member join the group.
+// join has another member join the group, which has the topic's name: on a real
+// cluster there are others, and those who share one wait for each other.
 func (r *trial) join(h pubsub.Handler, opts ...pubsub.SubscribeOption) *member {
 	count := func(next pubsub.Handler) pubsub.Handler {
 		return func(ctx context.Context, d *pubsub.Delivery) error {
@@ -91,7 +93,7 @@ func (r *trial) join(h pubsub.Handler, opts ...pubsub.SubscribeOption) *member {
 		}
 	}
 	first := []pubsub.SubscribeOption{pubsub.WithMiddleware(count), pubsub.WithWindow(r.total), pubsub.WithConcurrency(64)} // Dedup would keep repeats from it
-	return join(r, r.b, r.topic, "g", h, append(first, opts...)...)
+	return join(r, r.b, r.topic, r.topic, h, append(first, opts...)...)
 }
 
 // reach waits until so many percent of the messages are handled.
@@ -117,9 +119,8 @@ func (r *trial) end() (again int) {
 // inLog returns how many messages the topic holds.
 func (r *trial) inLog() int {
 	r.Helper()
-	transport := &kafkago.Transport{}
-	defer transport.CloseIdleConnections()
-	c := &kafkago.Client{Addr: kafkago.TCP(r.addrs...), Transport: transport}
+	c, hangUp := dialed(r.addrs, time.Second)
+	defer hangUp()
 	var ends []kafkago.OffsetRequest
 	for p := range trialPartitions {
 		ends = append(ends, kafkago.LastOffsetOf(p))
