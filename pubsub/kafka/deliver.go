@@ -20,12 +20,19 @@ var (
 // deliver sends the batch until every message in it has a result: again and
 // again while the failure may pass, in parts while it is too large.
 func (s *sender) deliver() {
-	for try := 0; s.prepare(); try++ {
+	for try := 0; ; try++ {
+		err := s.identify()
+		if !s.prepare(err == nil) {
+			return
+		}
 		if s.topic.b.ctx.Err() != nil {
 			s.abort()
 			return
 		}
-		rejected, err := s.request()
+		var rejected map[int]error
+		if err == nil {
+			rejected, err = s.request()
+		}
 		if unknownTopic(err) {
 			err = s.verify(err)
 		}
@@ -41,10 +48,10 @@ func (s *sender) deliver() {
 	}
 }
 
-// prepare readies the batch for a request. It leaves out messages that were
-// withdrawn before they were in one, and is false when nobody waits for the
-// batch any more.
-func (s *sender) prepare() bool {
+// prepare readies the batch for a request, if there is to be one. It leaves out
+// messages that were withdrawn before they were in one, and is false when nobody
+// waits for the batch any more.
+func (s *sender) prepare(request bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	batch := s.batch[:0]
@@ -55,11 +62,12 @@ func (s *sender) prepare() bool {
 	}
 	clear(s.batch[len(batch):])
 	s.batch = batch
-	s.inFlight = s.awaited()
-	if !s.inFlight {
+	awaited := s.awaited()
+	s.inFlight = request && awaited
+	if !awaited {
 		s.failBehind(keysOf(s.batch))
 	}
-	return s.inFlight
+	return awaited
 }
 
 // awaited reports whether a caller waits for a message of the batch.

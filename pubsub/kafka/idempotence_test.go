@@ -153,14 +153,47 @@ func TestProducerIDTakesLong(t *testing.T) {
 	k := startKafka(t)
 	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
 	fault := k.Cluster().Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.InitProducerID}, Err: kerr.CoordinatorLoadInProgress, Count: -1})
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	err := b.Publish(ctx, message("t", "a", "1"))
+	ctx, cancel := context.WithCancel(t.Context())
+	result := publishing(t, ctx, b, message("t", "a", "1"))
+	if err := fault.Wait(t.Context(), 2); err != nil { // so there was an answer to the first
+		t.Fatal(err)
+	}
+	cancel()
+	err := receive(t, result)
 	checkResults(t, err, pubsub.ErrNotSent)
 	if err == nil || !strings.Contains(err.Error(), "producer ID") {
 		t.Errorf("error %v does not say what is missing", err)
 	}
 	fault.Remove()
+	wait.Until(t, "the senders to have let go of it", func() bool { return kafka.Idle(b) }) // a message behind it is not sent
+	if err := b.Publish(t.Context(), message("t", "a", "2")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]string{{"2"}}, logOf(t, k, "t")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Who leaves while the broker waits for a producer ID knows that nothing was sent,
+// and nothing is.
+func TestCancelledBeforeTheProducerID(t *testing.T) {
+	t.Parallel()
+	k := startKafka(t)
+	b := newBroker(t, k.Addrs(), kafka.WithAutoCreate(1, 1))
+	held, goOn := make(chan struct{}), make(chan struct{})
+	k.Cluster().ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		k.Cluster().DropControl()
+		close(held)
+		k.Cluster().SleepControl(func() { <-goOn })
+		return nil, nil, false
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	result := publishing(t, ctx, b, message("t", "a", "1"))
+	receive(t, held)
+	cancel()
+	checkResults(t, receive(t, result), pubsub.ErrNotSent)
+	close(goOn)
+	wait.Until(t, "the senders to have let go of it", func() bool { return kafka.Idle(b) }) // a message behind it is not sent
 	if err := b.Publish(t.Context(), message("t", "a", "2")); err != nil {
 		t.Fatal(err)
 	}

@@ -231,7 +231,9 @@ func (s *sender) request() (rejected map[int]error, err error) {
 		s.topic.b.logger.Warn("kafka: the server has lost count of our messages: they go on by another producer ID, and those of a request without an answer may be twice in the log",
 			"topic", s.topic.name, "partition", s.partition, "error", err)
 		s.producer.assigned = false
-		rejected, err = s.produce()
+		if err = s.identify(); err == nil {
+			rejected, err = s.produce()
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -243,16 +245,24 @@ func (s *sender) request() (rejected map[int]error, err error) {
 	return rejected, err
 }
 
+// identify gets a producer ID, if there is none. That is before a request is under
+// way: a caller who leaves meanwhile knows that nothing was sent.
+func (s *sender) identify() (err error) {
+	if s.producer.assigned {
+		return nil
+	}
+	b := s.topic.b
+	ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
+	defer cancel()
+	if s.producer, err = b.producers.get(ctx, s.producer); err != nil {
+		return unsentError{err}
+	}
+	return nil
+}
+
 // produce sends the batch once.
 func (s *sender) produce() (rejected map[int]error, err error) {
 	b := s.topic.b
-	if !s.producer.assigned {
-		ctx, cancel := context.WithTimeout(b.ctx, requestTimeout)
-		defer cancel()
-		if s.producer, err = b.producers.get(ctx, s.producer); err != nil {
-			return nil, unsentError{err}
-		}
-	}
 	p := parcels.Get().(*parcel)
 	p.Topic, p.Number = s.topic.name, int32(s.partition)
 	p.pack(s.batch)
