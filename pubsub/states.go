@@ -43,7 +43,7 @@ type PartitionState struct {
 	Pending   int           // messages fetched, and not finished
 	Standing  time.Duration // for how long Next has been that of a message in hand, as far as was looked
 	Blocked   time.Duration // for how long a full window (WithWindow) has stopped fetching
-	Silent    time.Duration // for how long the broker has not answered what it was asked of the partition
+	Silent    time.Duration // for how long an answer of the broker about the partition has been overdue
 	Stalled   bool          // it has messages, or does not know, and gets nowhere (WithStallAfter): alert on it
 }
 

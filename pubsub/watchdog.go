@@ -83,7 +83,7 @@ func (w *watchdog) look(partitions []PartitionState, now time.Time) {
 // standing says what a partition waits for.
 func standing(p PartitionState, after time.Duration) string {
 	switch {
-	case p.Silent >= after:
+	case p.Silent >= after, p.Silent > 0 && p.Pending == 0:
 		return "the broker does not answer"
 	case p.Blocked > 0:
 		return "its window is full (WithWindow), and the oldest message does not come to an end"

@@ -6,11 +6,13 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
 
+	"github.com/grpc-micro/micro/internal/lanes"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
@@ -200,4 +202,29 @@ func TestProducerGoesRound(t *testing.T) {
 	if p.advance(3); p.Sequence != 1 {
 		t.Errorf("sequence %d, want 1", p.Sequence)
 	}
+}
+
+// A server that has nothing for us may take its time to say so. Only what is longer
+// is silence, of which the log and an alert are.
+func TestSilenceIsWhatIsOverdue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		pool := lanes.New(t.Context(), lanes.Config[*delivery]{Concurrency: 1, Window: 1, Handle: func(context.Context, *delivery, int) (time.Duration, error) { return 0, nil }})
+		defer pool.Close(t.Context())
+		var r reader
+		r.queue.Store(pool.Partition(lanes.Position{}))
+		r.asked.Store(time.Now().UnixNano())
+		time.Sleep(fetchWait)
+		if silent := r.state().Silent; silent != 0 {
+			t.Errorf("silent for %v after %v, which a server may take", silent, fetchWait)
+		}
+		time.Sleep(time.Minute)
+		if silent := r.state().Silent; silent != time.Minute {
+			t.Errorf("silent for %v, want a minute", silent)
+		}
+		r.asked.Store(0)
+		if silent := r.state().Silent; silent != 0 {
+			t.Errorf("silent for %v after an answer", silent)
+		}
+	})
 }

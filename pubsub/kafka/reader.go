@@ -204,7 +204,7 @@ func (r *reader) state() pubsub.PartitionState {
 		Pending:   s.Pending,
 		Standing:  s.Standing,
 		Blocked:   max(s.Blocked, sinceUnix(r.since.Load())),
-		Silent:    sinceUnix(r.asked.Load()),
+		Silent:    max(0, sinceUnix(r.asked.Load())-fetchWait), // so long a server that has nothing may take
 	}
 }
 
