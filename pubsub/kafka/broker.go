@@ -76,7 +76,7 @@ func New(addrs []string, opts ...Option) (*Broker, error) {
 	b.transport = &kafkago.Transport{
 		Dial:        b.dialer.dial,
 		DialTimeout: dialTimeout,
-		MetadataTTL: metadataTTL,
+		MetadataTTL: o.metadataTTL,
 		ClientID:    o.clientID,
 		TLS:         o.tls,
 		SASL:        o.sasl,

@@ -91,7 +91,7 @@ func TestMemberDies(t *testing.T) {
 	if err := b.Publish(t.Context(), numbered("t", 0, half, 100)...); err != nil {
 		t.Fatal(err)
 	}
-	info, err := k.Cluster().WaitGroupInfo(t.Context(), "g", func(g *kfake.GroupInfo) bool {
+	_, err := k.Cluster().WaitGroupInfo(t.Context(), "g", func(g *kfake.GroupInfo) bool {
 		committed := int64(0)
 		for _, c := range g.Commits["t"] {
 			committed += c.Offset
@@ -101,31 +101,20 @@ func TestMemberDies(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead := info.Members[0].MemberID
-	k.Cluster().Fault(kfake.Fault{
-		Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.LeaveGroup}, Err: kerr.UnknownMemberID, Count: -1,
-		When: func(r kmsg.Request) bool {
-			switch r := r.(type) {
-			case *kmsg.OffsetCommitRequest:
-				return r.MemberID == dead
-			case *kmsg.HeartbeatRequest:
-				return r.MemberID == dead
-			case *kmsg.LeaveGroupRequest:
-				return r.MemberID == dead || len(r.Members) > 0 && r.Members[0].MemberID == dead
-			}
-			return false
-		},
+	dead := k.Cluster().Fault(kfake.Fault{ // nor does it come back
+		Keys: []kmsg.Key{kmsg.OffsetCommit, kmsg.Heartbeat, kmsg.LeaveGroup, kmsg.JoinGroup}, Err: kerr.UnknownMemberID, Count: -1,
 	})
 	if err := b.Publish(t.Context(), numbered("t", half, half, 100)...); err != nil {
 		t.Fatal(err)
 	}
 	l.await(t, half+half/2)
 	victim.leave()
+	dead.Remove()
 	before, _ := l.count()
 	if err := b.Publish(t.Context(), numbered("t", 2*half, 100, 100)...); err != nil { // one behind each key's others
 		t.Fatal(err)
 	}
-	other := joined(t, b, "t", "g", l.handle)
+	other := joined(t, newBroker(t, k.Addrs()), "t", "g", l.handle)
 	l.await(t, 2*half+100)
 	other.leave()
 	if _, again := l.count(); again != before-half {

@@ -6,12 +6,12 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	kafkago "github.com/segmentio/kafka-go"
 	"go.uber.org/goleak"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 	"github.com/grpc-micro/micro/pubsub/pubsubtest"
@@ -38,7 +38,7 @@ func newBroker(t testing.TB, addrs []string, opts ...kafka.Option) *kafka.Broker
 
 func closeBroker(t testing.TB, b pubsub.Broker) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 	defer cancel()
 	if err := b.Close(ctx); err != nil {
 		t.Errorf("Close: %v", err)

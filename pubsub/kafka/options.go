@@ -72,7 +72,8 @@ type options struct {
 	connect, publish, session  time.Duration
 	logger                     *slog.Logger
 
-	growPause time.Duration // how often new partitions of a topic are looked for; tests change it
+	growPause   time.Duration // how often new partitions of a topic are looked for; tests change it
+	metadataTTL time.Duration // how often the metadata are read again for no reason; tests change it
 
 	sasl        sasl.Mechanism // worked out by check
 	compression kafkago.Compression
@@ -86,7 +87,8 @@ func newOptions(opts []Option) (options, error) {
 		session:  10 * time.Second,
 		logger:   slog.Default(),
 
-		growPause: 5 * time.Second,
+		growPause:   5 * time.Second,
+		metadataTTL: metadataTTL,
 	}
 	for _, opt := range opts {
 		if opt == nil {

@@ -25,7 +25,9 @@ var errPoisoned = errors.New("account 7 does not exist")
 
 // timed measures how long messages take from the publish call to the handler.
 type timed struct {
-	began []time.Time // of each number, written before it is published
+	began   []time.Time  // of each number, written before it is published
+	failed  atomic.Int64 // tries of the poisoned key
+	givesUp atomic.Bool  // its next one is the last
 
 	mu   sync.Mutex // guards took
 	took []time.Duration
@@ -34,6 +36,10 @@ type timed struct {
 func (m *timed) handle(_ context.Context, d *pubsub.Delivery) error {
 	now := time.Now()
 	if string(d.Key) == poison {
+		m.failed.Add(1)
+		if m.givesUp.Load() {
+			return pubsub.Permanent(errPoisoned)
+		}
 		return errPoisoned
 	}
 	var n int
@@ -96,7 +102,8 @@ func stateOf(topic string) (s pubsub.SubscriptionState) {
 
 // One key of a thousand fails, and is tried again for longer than the load takes.
 // As long as what its partition gets meanwhile fits into the window, the others
-// take as long as they do without it. Then it is a dead letter.
+// do not wait for it: all of them are handled before it comes to an end, as a dead
+// letter. How long they take is logged, beside how long they take without it.
 //
 //nolint:paralleltest // it measures time
 func TestPoisonedKeyInsideTheWindow(t *testing.T) {
@@ -105,29 +112,27 @@ func TestPoisonedKeyInsideTheWindow(t *testing.T) {
 	b := newBroker(t, addrs)
 	var m timed
 	joined(t, b, topic, topic, m.handle, pubsub.WithWindow(2000), pubsub.WithDeadLetter(),
-		pubsub.WithRetry(pubsub.RetryPolicy{Attempts: 7, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond}))
+		pubsub.WithRetry(pubsub.RetryPolicy{Attempts: -1, InitialBackoff: 100 * time.Millisecond, MaxBackoff: 400 * time.Millisecond}))
 	m.load(t, b, topic, each) // connects, and makes the lanes
 	var without, with []time.Duration
-	inRetry := time.Duration(0)
+	tries := int64(0)
 	for round := range rounds {
 		without = append(without, m.load(t, b, topic, each)...)
+		m.givesUp.Store(false)
+		began := m.failed.Load()
 		if err := b.Publish(t.Context(), message(topic, poison, "x")); err != nil {
 			t.Fatal(err)
 		}
-		began := time.Now()
-		with = append(with, m.load(t, b, topic, each)...)
+		wait.Until(t, "the poisoned one to fail", func() bool { return m.failed.Load() > began })
+		with = append(with, m.load(t, b, topic, each)...) // and it is in retry still
+		tries += m.failed.Load() - began
+		m.givesUp.Store(true)
 		wait.Until(t, "the dead letter", func() bool { return stateOf(topic).DeadLetters == int64(round+1) })
-		inRetry += time.Since(began)
 	}
 	p50, p99 := quantile(without, 0.5), quantile(without, 0.99)
 	bad50, bad99 := quantile(with, 0.5), quantile(with, 0.99)
-	t.Logf("other keys without a poisoned one: p50 %v, p99 %v; with one in retry for %v: %v (×%.2f), %v (×%.2f)", p50.Round(time.Microsecond), p99.Round(time.Microsecond),
-		(inRetry / rounds).Round(time.Millisecond), bad50.Round(time.Microsecond), float64(bad50)/float64(p50), bad99.Round(time.Microsecond), float64(bad99)/float64(p99))
-	// Waiting for the poisoned one would take some hundred milliseconds for each
-	// message of its partition, which is every fourth.
-	if bad50 > 2*p50+50*time.Millisecond || bad99 > 2*p99+200*time.Millisecond {
-		t.Error("the other keys are slower with a poisoned one beside them")
-	}
+	t.Logf("other keys without a poisoned one: p50 %v, p99 %v; with one that was tried %d times meanwhile: %v (×%.2f), %v (×%.2f)", p50.Round(time.Microsecond), p99.Round(time.Microsecond),
+		tries/rounds, bad50.Round(time.Microsecond), float64(bad50)/float64(p50), bad99.Round(time.Microsecond), float64(bad99)/float64(p99))
 }
 
 // When the window of its partition is full, the partition stops behind the
@@ -141,6 +146,10 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	b := newBroker(t, addrs, kafka.WithAutoCreate(partitions, 1))
 	var logged wait.Log
 	var givesUp, mended atomic.Bool
+	// Before it is read: a partition that is stopped knows of its end what it was told last.
+	if err := b.Publish(t.Context(), append([]*pubsub.Message{message(topic, poison, "1000")}, numbered(topic, 0, total, 100)...)...); err != nil {
+		t.Fatal(err)
+	}
 	l := newLedger()
 	dead := topic + "." + topic + ".dead" // a group of its own, too: on a real cluster there are others
 	joined(t, b, topic, topic, func(ctx context.Context, d *pubsub.Delivery) error {
@@ -154,9 +163,6 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	}, pubsub.WithWindow(window), pubsub.WithDeadLetter(), pubsub.WithStallAfter(100*time.Millisecond),
 		pubsub.WithRetry(pubsub.RetryPolicy{Attempts: -1, MaxBackoff: 100 * time.Millisecond}),
 		pubsub.WithSubscribeLogger(slog.New(slog.NewTextHandler(&logged, nil))))
-	if err := b.Publish(t.Context(), append([]*pubsub.Message{message(topic, poison, "1000")}, numbered(topic, 0, total, 100)...)...); err != nil {
-		t.Fatal(err)
-	}
 	var stopped pubsub.PartitionState
 	wait.Until(t, "one partition to be stopped, and the others to be handled", func() bool {
 		handled, n := 0, 0
@@ -202,8 +208,8 @@ func TestPoisonedKeyBeyondTheWindow(t *testing.T) {
 	}
 }
 
-// A key waits out a long backoff. That is no concern of a rebalance, which takes as
-// long as it does without.
+// A key waits out a long backoff. That is no concern of a rebalance: a drain that
+// waited for it would take longer than the test waits for anything.
 func TestRebalanceDuringBackoff(t *testing.T) {
 	t.Parallel()
 	const rounds, backoff = 3, time.Minute
@@ -213,7 +219,7 @@ func TestRebalanceDuringBackoff(t *testing.T) {
 	for round := range rounds {
 		for i := range took {
 			name := fmt.Sprintf("%s.%d.%d", topic, round, i)
-			retry := pubsub.WithRetry(pubsub.RetryPolicy{InitialBackoff: backoff, MaxBackoff: backoff})
+			retry, drain := pubsub.WithRetry(pubsub.RetryPolicy{InitialBackoff: backoff, MaxBackoff: backoff}), pubsub.WithDrainTimeout(backoff)
 			var failed atomic.Int64
 			handle := func(_ context.Context, d *pubsub.Delivery) error {
 				if string(d.Key) == poison {
@@ -222,7 +228,7 @@ func TestRebalanceDuringBackoff(t *testing.T) {
 				}
 				return nil
 			}
-			one := joined(t, b, name, name, handle, retry)
+			one := joined(t, b, name, name, handle, retry, drain)
 			msgs := numbered(name, 0, 100, 100)
 			if i == 1 {
 				msgs = append(msgs, message(name, poison, "x"))
@@ -235,7 +241,7 @@ func TestRebalanceDuringBackoff(t *testing.T) {
 				return s.Handled == 100 && s.Running == 0 && failed.Load() == int64(i)
 			})
 			began := time.Now()
-			two := joined(t, b, name, name, handle, retry)
+			two := joined(t, b, name, name, handle, retry, drain)
 			one.leave()
 			wait.Until(t, "the other one to have all partitions", func() bool { return len(stateOf(name).Partitions) == 4 })
 			took[i] += time.Since(began)
@@ -243,7 +249,4 @@ func TestRebalanceDuringBackoff(t *testing.T) {
 		}
 	}
 	t.Logf("a member joins and another leaves: %v without, %v with a key in a backoff of %v", (took[0] / rounds).Round(time.Millisecond), (took[1] / rounds).Round(time.Millisecond), backoff)
-	if took[1] > 3*took[0]+rounds*2*time.Second { // a drain that waited for it would take 10 s
-		t.Error("rebalances take longer with a key in backoff")
-	}
 }

@@ -57,9 +57,9 @@ func TestSASL(t *testing.T) {
 		kfake.Superuser("PLAIN", "plain,=", password),
 		kfake.Superuser("SCRAM-SHA-256", "small,=", password),
 		kfake.Superuser("SCRAM-SHA-512", "large,=", password))
-	open := func(t *testing.T, user, password, mechanism string) pubsub.Broker {
+	open := func(t *testing.T, user, password, mechanism, timeout string) pubsub.Broker {
 		t.Helper()
-		u := url.URL{Scheme: "kafka", User: url.UserPassword(user, password), Host: addr, RawQuery: "auto_create=1&publish_timeout=1s&sasl=" + mechanism}
+		u := url.URL{Scheme: "kafka", User: url.UserPassword(user, password), Host: addr, RawQuery: "auto_create=1&publish_timeout=" + timeout + "&sasl=" + mechanism}
 		b, err := pubsub.Open(u.String())
 		if err != nil {
 			t.Fatal(err)
@@ -70,8 +70,8 @@ func TestSASL(t *testing.T) {
 	for user, mechanism := range map[string]string{"plain,=": "plain", "small,=": "scram-sha-256", "large,=": "SCRAM-SHA-512"} {
 		t.Run(mechanism, func(t *testing.T) {
 			t.Parallel()
-			roundTrip(t, open(t, user, password, mechanism))
-			err := open(t, user, "wrong", mechanism).Publish(t.Context(), message("t", "k", "2"))
+			roundTrip(t, open(t, user, password, mechanism, "30s"))
+			err := open(t, user, "wrong", mechanism, "3s").Publish(t.Context(), message("t", "k", "2"))
 			checkResults(t, err, pubsub.ErrNotSent)
 			if !strings.Contains(fmt.Sprint(err), "SASL") || !strings.Contains(fmt.Sprint(err), addr) || strings.Contains(fmt.Sprint(err), "wrong") {
 				t.Errorf("error %q", err)
@@ -80,7 +80,7 @@ func TestSASL(t *testing.T) {
 	}
 	t.Run("without", func(t *testing.T) {
 		t.Parallel()
-		b := newBroker(t, []string{addr}, kafka.WithPublishTimeout(time.Second))
+		b := newBroker(t, []string{addr}, kafka.WithPublishTimeout(3*time.Second))
 		err := b.Publish(t.Context(), message("t", "k", "2"))
 		checkResults(t, err, pubsub.ErrNotSent)
 		if !strings.Contains(fmt.Sprint(err), "SASL") {
@@ -108,8 +108,8 @@ func TestTLS(t *testing.T) {
 	roundTrip(t, open("&tls=true"+files))
 
 	for query, want := range map[string]string{
-		"&tls=true&publish_timeout=5s&connect_timeout=5s":  "certificate", // nobody knows its authority: that is an error at once
-		"&publish_timeout=1s&connect_timeout=1s&tls=false": "TLS or SASL", // spoken to without TLS
+		"&tls=true": "certificate", // nobody knows its authority: that is an error at once
+		"&publish_timeout=3s&connect_timeout=3s&tls=false": "TLS or SASL", // spoken to without TLS
 	} {
 		b := open(query)
 		err := b.Publish(t.Context(), message("t", "k", "v"))
