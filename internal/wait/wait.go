@@ -14,14 +14,20 @@ const Patience = 30 * time.Second
 // it does not within Patience. what completes "waited for …".
 func Until(t testing.TB, what string, cond func() bool) {
 	t.Helper()
+	Within(t, Patience, what, cond)
+}
+
+// Within is Until with another patience: for servers that take their time to start.
+func Within(t testing.TB, patience time.Duration, what string, cond func() bool) {
+	t.Helper()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
-	end := time.After(Patience)
+	end := time.After(patience)
 	for !cond() {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("waited %v for %s", Patience, what)
+			t.Fatalf("waited %v for %s", patience, what)
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/kafka"
 )
@@ -55,7 +56,7 @@ func child(role string) {
 		if err != nil {
 			log.Fatal(err)
 		}
-		b, err := kafka.New(addrs, kafka.WithSessionTimeout(session), kafka.WithLogger(quiet))
+		b, err := kafka.New(addrs, kafka.WithSessionTimeout(session), kafka.WithConnectTimeout(wait.Patience), kafka.WithLogger(quiet))
 		if err != nil {
 			log.Fatal(err)
 		}

@@ -78,9 +78,13 @@ type ledger struct {
 	again int            // deliveries after the first one
 	late  int            // first deliveries behind a later one of their key
 	also  *ledger        // takes it down before
+
+	patience time.Duration // for the next one
 }
 
-func newLedger() *ledger { return &ledger{times: make(map[int]int), last: make(map[string]int)} }
+func newLedger() *ledger {
+	return &ledger{times: make(map[int]int), last: make(map[string]int), patience: wait.Patience}
+}
 
 func (l *ledger) handle(ctx context.Context, d *pubsub.Delivery) error {
 	n, err := strconv.Atoi(string(d.Value))
@@ -119,7 +123,7 @@ func (l *ledger) count() (handled, again int) {
 func (l *ledger) await(t testing.TB, n int) {
 	t.Helper()
 	for handled, _ := l.count(); handled < n; handled, _ = l.count() {
-		wait.Until(t, fmt.Sprintf("more than %d of %d messages to be handled", handled, n), func() bool { now, _ := l.count(); return now > handled })
+		wait.Within(t, l.patience, fmt.Sprintf("more than %d of %d messages to be handled", handled, n), func() bool { now, _ := l.count(); return now > handled })
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -21,6 +21,11 @@ import (
 // is one.
 const clusterDir = "MICRO_KAFKA_CLUSTER_DIR"
 
+// recovery bounds how long it takes until a server that was killed is back, or
+// another one stands in for it: Java starts, while two others and we want the
+// machine.
+const recovery = 2 * time.Minute
+
 // The server that leads a partition is killed under load, one after the other, and
 // comes back. Each message is on two servers before it counts as published, so none
 // is lost, and each key stays in order.
@@ -31,6 +36,7 @@ func TestLeaderKilled(t *testing.T) {
 	}
 	addrs, topic := cluster(t)
 	r := newTrial(t, addrs, topic)
+	r.l.patience = recovery
 	spec := pubsub.TopicSpec{Name: topic, Partitions: trialPartitions, Replication: 3, Config: map[string]string{"min.insync.replicas": "2"}}
 	if err := pubsub.EnsureTopics(t.Context(), r.b, spec); err != nil {
 		t.Fatal(err)
@@ -65,7 +71,7 @@ func (r *trial) inSync() (leader int) {
 	r.Helper()
 	c, hangUp := dialed(r.addrs, 50*time.Millisecond)
 	defer hangUp()
-	wait.Until(r, "every server to have every partition", func() bool {
+	wait.Within(r, recovery, "every server to have every partition", func() bool {
 		m, err := c.Metadata(r.Context(), &kafkago.MetadataRequest{Topics: []string{r.topic}})
 		if err != nil || len(m.Topics) != 1 || len(m.Topics[0].Partitions) != trialPartitions {
 			return false
@@ -87,7 +93,7 @@ func (r *trial) inSync() (leader int) {
 // before.
 func killServer(t testing.TB, dir string, id int) (pid int) {
 	t.Helper()
-	wait.Until(t, "the server to be up", func() bool {
+	wait.Within(t, recovery, "the server to be up", func() bool {
 		text, err := os.ReadFile(filepath.Join(dir, strconv.Itoa(id), "pid"))
 		if err != nil {
 			t.Fatal(err)

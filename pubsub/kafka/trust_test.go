@@ -105,8 +105,20 @@ func (r *trial) reach(percent int) {
 // end waits for all messages, and says how many were handled again.
 func (r *trial) end() (again int) {
 	r.Helper()
-	if err := receive(r, r.published); err != nil {
-		r.Fatal(err)
+	for published := false; !published; { // however long that takes as long as it goes on
+		before, _ := r.l.count()
+		wait.Within(r, r.l.patience, "the rest to be published", func() bool {
+			select {
+			case err := <-r.published:
+				if err != nil {
+					r.Fatal(err)
+				}
+				published = true
+			default:
+			}
+			now, _ := r.l.count()
+			return published || now > before
+		})
 	}
 	r.l.await(r, r.total)
 	handled, again := r.l.count()
