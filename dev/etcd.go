@@ -40,7 +40,7 @@ func StartEtcd(ctx context.Context, opts ...Option) (*Etcd, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
-	f, err := openFolder("etcd", o.dataDir)
+	f, err := openFolder(ctx, "etcd", o.dataDir)
 	if err != nil {
 		return nil, err
 	}

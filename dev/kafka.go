@@ -56,7 +56,7 @@ func StartKafka(ctx context.Context, opts ...Option) (*Kafka, error) {
 	k := &Kafka{}
 	var err error
 	if o.dataDir != "" {
-		if k.folder, err = openFolder("kafka", o.dataDir); err != nil {
+		if k.folder, err = openFolder(ctx, "kafka", o.dataDir); err != nil {
 			return nil, err
 		}
 		settings = append(settings, kfake.DataDir(k.folder.data))
