@@ -91,7 +91,7 @@ func TestStandstillIsLogged(t *testing.T) {
 	}
 	wait.Until(t, "the log to say that the partition stands still", func() bool { return blocked(10*after) && stands() == goesOn()+1 })
 	before := stands()
-	wait.Until(t, "the watchdog to look again", func() bool { return blocked(20*after) })
+	wait.Until(t, "the watchdog to look again", func() bool { return blocked(20 * after) })
 	if n := stands(); n != before {
 		t.Errorf("it is logged %d times more:\n%s", n-before, logged.String())
 	}
