@@ -15,6 +15,7 @@ import (
 	grpcresolver "google.golang.org/grpc/resolver"
 	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/test/bufconn"
 
 	_ "github.com/grpc-micro/micro/balancer"
 	"github.com/grpc-micro/micro/internal/wait"
@@ -29,11 +30,12 @@ type server struct {
 
 	*grpc.Server
 
-	addr  string
-	calls atomic.Int64
-	conns atomic.Int64
-	peers sync.Map              // addresses that called
-	hold  func(context.Context) // what a call does
+	addr   string
+	memory *bufconn.Listener // if it has no address of the network
+	calls  atomic.Int64
+	conns  atomic.Int64
+	peers  sync.Map              // addresses that called
+	hold   func(context.Context) // what a call does
 }
 
 func newServer(t testing.TB) *server {
@@ -47,6 +49,11 @@ func serve(t testing.TB, addr string) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return serveOn(t, lis)
+}
+
+func serveOn(t testing.TB, lis net.Listener) *server {
+	t.Helper()
 	s := &server{addr: lis.Addr().String()}
 	s.Server = grpc.NewServer(grpc.StatsHandler(s))
 	testpb.RegisterTestServiceServer(s.Server, s)
@@ -117,11 +124,16 @@ type channel struct {
 
 func dial(t testing.TB, policy string, insts ...*resolver.Instance) *channel {
 	t.Helper()
+	return dialWith(t, policy, nil, insts...)
+}
+
+func dialWith(t testing.TB, policy string, opts []grpc.DialOption, insts ...*resolver.Instance) *channel {
+	t.Helper()
 	r := manual.NewBuilderWithScheme("test")
 	r.InitialState(state(insts))
-	conn, err := grpc.NewClient("test:///svc", grpc.WithResolvers(r),
+	conn, err := grpc.NewClient("test:///svc", append(opts, grpc.WithResolvers(r),
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[`+policy+`]}`))
+		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[`+policy+`]}`))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +17,7 @@ import (
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/grpc-micro/micro"
 	"github.com/grpc-micro/micro/balancer"
@@ -138,31 +140,50 @@ func TestStreamsOfMicroAreNoLatency(t *testing.T) {
 	}
 }
 
-// Over real servers: one of three is slow, and hardly called.
+// Over real servers and connections, in virtual time: one of three is slow, and
+// hardly called.
 func TestP2CAvoidsTheSlow(t *testing.T) {
 	t.Parallel()
-	a, b, c := three(t)
-	ch := dial(t, `{"micro_p2c_ewma":{}}`, a.instance("a"), b.instance("b"), c.instance("c"))
-	ch.warm(t, a, b, c)
-	a.hold = func(ctx context.Context) {
-		select {
-		case <-time.After(250 * time.Millisecond): // longer than a busy machine makes the others
-		case <-ctx.Done():
-		}
-	}
-	parallel(4, func(int) {
-		for range 250 {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, c := inMemory(t, "a"), inMemory(t, "b"), inMemory(t, "c")
+		ch := dialWith(t, `{"micro_p2c_ewma":{}}`, []grpc.DialOption{toMemory(a, b, c)}, a.instance("a"), b.instance("b"), c.instance("c"))
+		ch.warm(t, a, b, c)
+		a.hold = func(context.Context) { time.Sleep(50 * time.Millisecond) }
+		b.hold = func(context.Context) { time.Sleep(time.Millisecond) }
+		c.hold = b.hold
+		for range 1000 { // one after the other, so that it is not the calls in flight that tell
 			if err := ch.call(deadline(t)); err != nil {
-				t.Error(err)
-				return
+				t.Fatal(err)
 			}
 		}
+		// 1 call in 64 looks at nobody's latency, and a third of those go to a.
+		if n := a.calls.Load(); n > 50 {
+			t.Errorf("%d of 1,000 calls went to the slow one", n)
+		}
+		if x, y := b.calls.Load(), c.calls.Load(); x < 250 || y < 250 {
+			t.Errorf("%d and %d calls at the quick ones", x, y)
+		}
 	})
-	// 1 call in 64 looks at nobody's latency, and a third of those go to a.
-	if n := a.calls.Load(); n > 50 {
-		t.Errorf("%d of 1,000 calls went to the slow one", n)
-	}
-	if x, y := b.calls.Load(), c.calls.Load(); x < 250 || y < 250 {
-		t.Errorf("%d and %d calls at the quick ones", x, y)
-	}
+}
+
+// inMemory is a server whose connections are in memory, so that it works in the
+// bubble of synctest.
+func inMemory(t *testing.T, addr string) *server {
+	t.Helper()
+	lis := bufconn.Listen(1 << 20)
+	s := serveOn(t, lis)
+	s.addr, s.memory = addr, lis
+	return s
+}
+
+// toMemory finds such servers.
+func toMemory(servers ...*server) grpc.DialOption {
+	return grpc.WithContextDialer(func(ctx context.Context, addr string) (net.Conn, error) {
+		for _, s := range servers {
+			if s.addr == addr {
+				return s.memory.DialContext(ctx)
+			}
+		}
+		return nil, errors.New("nobody is there")
+	})
 }

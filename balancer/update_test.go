@@ -1,18 +1,15 @@
 package balancer_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
 	"testing"
-	"time"
+	"testing/synctest"
 
 	"google.golang.org/grpc"
+	grpcbalancer "google.golang.org/grpc/balancer"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	testpb "google.golang.org/grpc/interop/grpc_testing"
-	"google.golang.org/grpc/resolver/manual"
 	"google.golang.org/grpc/status"
 
 	"github.com/grpc-micro/micro/balancer"
@@ -128,34 +125,37 @@ func TestTwoEntriesForOneServer(t *testing.T) {
 }
 
 // The first filtered call after a dial is not held up by the coalescing of
-// pickers: it is sent as soon as a match is up, and so as soon as an unfiltered
-// one of grpc's own round robin.
+// pickers: the one that it waits for comes as soon as a match is up, and not
+// later with those of instances that nobody waits for.
 func TestFirstFilteredCallIsPrompt(t *testing.T) {
-	a, b, c := three(t)
-	insts := []*resolver.Instance{a.instance("a"), b.instance("b"), c.instance("c", version("v2"))}
-	first := func(ctx context.Context, policy string) time.Duration {
-		r := manual.NewBuilderWithScheme("test")
-		r.InitialState(state(insts))
-		conn, err := grpc.NewClient("test:///svc", grpc.WithResolvers(r), grpc.WithTransportCredentials(insecure.NewCredentials()),
-			grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"`+policy+`":{}}]}`))
-		if err != nil {
-			t.Fatal(err)
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) { // in which no time passes here
+		insts := fleet(3) // the second is v2
+		cc, b, _ := start(t, balancer.RoundRobin, `{}`, insts)
+		defer b.Close()
+		var match, other *fakeSub
+		for range insts {
+			switch sub := <-cc.dialed; sub.addr {
+			case insts[0].Addrs[0]:
+				sub.up()
+			case insts[1].Addrs[0]:
+				match = sub
+			default:
+				other = sub
+			}
 		}
-		defer conn.Close()
-		began := time.Now()
-		if _, err := testpb.NewTestServiceClient(conn).EmptyCall(ctx, &testpb.Empty{}); err != nil {
-			t.Fatal(err)
+		v2 := balancer.WithFilter(t.Context(), balancer.Version("v2"))
+		if err := refusal(v2, cc); !errors.Is(err, grpcbalancer.ErrNoSubConnAvailable) {
+			t.Errorf("%v, want it to wait for the match, which connects", err)
 		}
-		return time.Since(began)
-	}
-	ctx := deadline(t)
-	ours, theirs := time.Hour, time.Hour
-	for range 20 {
-		ours = min(ours, first(balancer.WithFilter(ctx, balancer.Version("v2")), balancer.RoundRobin))
-		theirs = min(theirs, first(ctx, "round_robin"))
-	}
-	t.Logf("the quickest of 20 took %v, grpc's %v", ours, theirs)
-	if ours >= 10*time.Millisecond { // what coalescing alone would make of it
-		t.Errorf("the quickest of 20 took %v: it waited for the timer", ours)
-	}
+		_, before := cc.latest()
+		other.up()
+		if _, now := cc.latest(); now != before {
+			t.Error("a picker of its own for an instance that nobody waits for")
+		}
+		match.up()
+		if err := refusal(v2, cc); err != nil {
+			t.Errorf("the match is up, and the call waits on: %v", err)
+		}
+	})
 }
