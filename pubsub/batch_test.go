@@ -199,7 +199,7 @@ func ExampleBatch() {
 			fmt.Println(err)
 		}
 	}
-	err := signups.Subscribe(ctx, broker, "archive", pubsub.Batch(3, time.Second, func(_ context.Context, batch []*Signup) error {
+	err := signups.Subscribe(ctx, broker, "archive", pubsub.Batch(3, time.Minute, func(_ context.Context, batch []*Signup) error {
 		fmt.Println(len(batch), "rows in one transaction")
 		return nil
 	}), pubsub.WithLimit(3))

@@ -134,7 +134,7 @@ func ExampleRedrive() {
 	bill()
 
 	plans["gold"] = true
-	n, err := pubsub.Redrive(ctx, broker, "accounts.signup.billing.dead", pubsub.WithRedriveIdle(50*time.Millisecond))
+	n, err := pubsub.Redrive(ctx, broker, "accounts.signup.billing.dead", pubsub.WithRedriveIdle(time.Second))
 	fmt.Println("redriven:", n, err)
 	bill()
 	// Output:

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 	"github.com/grpc-micro/micro/pubsub/pubsubtest"
 )
@@ -85,14 +86,16 @@ func TestBackPressure(t *testing.T) {
 	for i := range 10 {
 		publish(t, broker, "k", fmt.Sprint(i))
 	}
-	soon, over := context.WithTimeout(ctx, 20*time.Millisecond)
-	defer over()
-	err := broker.Publish(soon, message("k", "a"), message("k", "b"))
-	failure, ok := errors.AsType[*pubsub.PublishError](err)
-	if !ok || len(failure.Results) != 2 || !errors.Is(failure.Results[1], pubsub.ErrNotSent) ||
-		!errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "slow-group") {
-		t.Errorf("publishing to a full partition: %v", err)
-	}
+	wait.Until(t, "the error to say who holds it up", func() bool { // which it does not know if its time is over at once
+		soon, over := context.WithTimeout(ctx, 20*time.Millisecond)
+		defer over()
+		err := broker.Publish(soon, message("k", "a"), message("k", "b"))
+		failure, ok := errors.AsType[*pubsub.PublishError](err)
+		if !ok || len(failure.Results) != 2 || !errors.Is(failure.Results[1], pubsub.ErrNotSent) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatalf("publishing to a full partition: %v", err)
+		}
+		return strings.Contains(err.Error(), "slow-group")
+	})
 	waiting := make(chan error, 1)
 	go func() { waiting <- broker.Publish(ctx, message("k", "c")) }()
 	close(letGo)
@@ -188,9 +191,9 @@ func TestMemoryChurn(t *testing.T) {
 		}
 		return nil
 	}
-	var wait sync.WaitGroup
+	var members sync.WaitGroup
 	for range 3 {
-		wait.Go(func() {
+		members.Go(func() {
 			for done := false; !done; {
 				stay, leave := context.WithTimeout(ctx, time.Duration(1+rand.IntN(20))*time.Millisecond)
 				err := broker.Subscribe(stay, "t", "g", handle, quiet,
@@ -210,7 +213,7 @@ func TestMemoryChurn(t *testing.T) {
 		})
 	}
 	for key := range keys {
-		wait.Go(func() {
+		members.Go(func() {
 			for i := range each {
 				if err := broker.Publish(ctx, message(fmt.Sprint("k", key), fmt.Sprint(i))); err != nil {
 					t.Error(err)
@@ -219,7 +222,7 @@ func TestMemoryChurn(t *testing.T) {
 			}
 		})
 	}
-	wait.Wait()
+	members.Wait()
 	if finished != keys*each {
 		t.Errorf("%d messages are finished, want %d", finished, keys*each)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 )
 
@@ -19,21 +20,20 @@ func state(topic string) pubsub.SubscriptionState {
 	return pubsub.SubscriptionState{}
 }
 
-// untilState waits until the state is as it should be.
-func untilState(t *testing.T, topic string, good func(pubsub.SubscriptionState) bool) pubsub.SubscriptionState {
+// untilState waits until the state is as it should be. A handled message counts
+// before its partition has noted that it is finished: ask for both.
+func untilState(t *testing.T, topic string, good func(pubsub.SubscriptionState) bool) (s pubsub.SubscriptionState) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
-	for tick := time.Tick(time.Millisecond); ; {
-		s := state(topic)
-		if good(s) {
-			return s
+	defer func() {
+		if t.Failed() {
+			t.Logf("the state is %+v", s)
 		}
-		select {
-		case <-tick:
-		case <-deadline:
-			t.Fatalf("the state is %+v", s)
-		}
-	}
+	}()
+	wait.Until(t, "the state", func() bool {
+		s = state(topic)
+		return good(s)
+	})
+	return s
 }
 
 func TestSubscriptions(t *testing.T) {
@@ -67,7 +67,7 @@ func TestSubscriptions(t *testing.T) {
 	}()
 	publish("a", "b", "bad", "slow", "c", "d")
 	s := untilState(t, "states", func(s pubsub.SubscriptionState) bool {
-		return s.Handled == 5 && s.Running == 1 && len(s.Partitions) == 1 && s.Partitions[0].Standing > 0
+		return s.Handled == 5 && s.Running == 1 && len(s.Partitions) == 1 && s.Partitions[0].Pending == 1 && s.Partitions[0].Standing > 0
 	})
 	if s.Group != "g" || s.Since.Before(before) || s.Retries != 2 || s.DeadLetters != 1 || s.Undelivered != 0 || s.Rebalances != 1 || s.Lag() != 1 {
 		t.Errorf("state %+v, lag %d", s, s.Lag())
@@ -79,13 +79,17 @@ func TestSubscriptions(t *testing.T) {
 	}
 
 	publish("e", "f", "g", "h") // two more than fit into the window
-	s = untilState(t, "states", func(s pubsub.SubscriptionState) bool { return s.Handled == 7 && s.Partitions[0].Blocked > 0 })
+	s = untilState(t, "states", func(s pubsub.SubscriptionState) bool {
+		return s.Handled == 7 && s.Partitions[0].Pending == 1 && s.Partitions[0].Blocked > 0
+	})
 	if p := s.Partitions[0]; p.Window() != 5 || s.Lag() != 3 || p.End != 10 {
 		t.Errorf("partition %+v, window %d, lag %d", p, p.Window(), s.Lag())
 	}
 
 	close(letGo)
-	s = untilState(t, "states", func(s pubsub.SubscriptionState) bool { return s.Handled == 10 && s.Running == 0 })
+	s = untilState(t, "states", func(s pubsub.SubscriptionState) bool {
+		return s.Handled == 10 && s.Running == 0 && s.Partitions[0].Pending == 0
+	})
 	if p := s.Partitions[0]; s.Lag() != 0 || p.Next != 10 || p.Window() != 0 || p.Blocked != 0 {
 		t.Errorf("partition %+v, window %d, lag %d", p, p.Window(), s.Lag())
 	}

@@ -37,23 +37,28 @@ func redrive(s *suite) {
 		published[m.ID] = m
 	}
 	dead := s.topic + "." + s.group + ".dead"
-	run := func() int {
+	run := func(want int) int {
 		s.Helper()
-		n, err := pubsub.Redrive(s.ctx, s.b, dead, pubsub.WithRedriveIdle(2*time.Second), pubsub.WithRedriveLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			s.Fatal(err)
+		got := 0
+		for again := true; again; { // one that sees nothing for 2 s has ended, though it was the machine that slept
+			n, err := pubsub.Redrive(s.ctx, s.b, dead, pubsub.WithRedriveIdle(2*time.Second), pubsub.WithRedriveLogger(slog.New(slog.DiscardHandler)))
+			if err != nil {
+				s.Fatal(err)
+			}
+			got += n
+			again = got < want
 		}
-		return n
+		return got
 	}
 	s.await(failed, n)
 	s.buried(dead, n)
-	if got := run(); got != n {
+	if got := run(n); got != n {
 		s.Errorf("%d dead letters went back, want %d", got, n)
 	}
 	s.await(failed, 2*n)
 	s.buried(dead, 2*n)
 	cured.Store(true)
-	if got := run(); got != n {
+	if got := run(n); got != n {
 		s.Errorf("%d dead letters went back when it was mended, want %d", got, n)
 	}
 	for _, d := range s.await(handled, n) {
@@ -64,11 +69,12 @@ func redrive(s *suite) {
 			s.Errorf("redriven with header %q", d.Header)
 		}
 	}
-	if got := run(); got != 0 {
+	if got := run(0); got != 0 {
 		s.Errorf("%d dead letters went back that are none any more", got)
 	}
 	s.exactly(handled, numbers("v", n))
 	s.inOrderOfKeys(handled)
+	s.await(others, n)
 	s.exactly(others, numbers("v", n))
 }
 
