@@ -149,11 +149,17 @@ func TestSpansAsOtelgrpc(t *testing.T) {
 				_, _, theirs := call(t, kind, sides[1], sides[1], sdktrace.AlwaysSample(), answer)
 				for _, spanKind := range []trace.SpanKind{trace.SpanKindClient, trace.SpanKindServer} {
 					got, want := only(t, ours, spanKind), only(t, theirs, spanKind)
-					if got.Name() != want.Name() || got.Status() != want.Status() {
+					attributes, said := attributesOf(got), attributesOf(want)
+					// When a message on its way meets the end of the stream, grpc tells
+					// stats handlers of no error, whatever the end is.
+					deceived := code != codes.OK && spanKind == trace.SpanKindClient && kind.Name == "client stream" && said["rpc.response.status_code"].AsString() == "OK"
+					if got.Name() != want.Name() || got.Status() != want.Status() && !deceived {
 						t.Errorf("%v: %q %v, want %q %v", spanKind, got.Name(), got.Status(), want.Name(), want.Status())
 					}
-					attributes := attributesOf(got)
-					for key, value := range attributesOf(want) {
+					for key, value := range said {
+						if deceived && key == "rpc.response.status_code" {
+							continue
+						}
 						if attributes[key] != value {
 							t.Errorf("%v: %s is %v, want %v", spanKind, key, attributes[key].String(), value.String())
 						}
