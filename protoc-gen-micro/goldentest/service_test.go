@@ -30,14 +30,12 @@ type shop struct {
 
 	failures             int32
 	price, buy, fill, ls atomic.Int32
-	timeout              atomic.Int64 // what the last call had left, 0 for no deadline
+	deadline             atomic.Int64 // of the last call, in nanoseconds of the Unix era
 }
 
 func (s *shop) called(ctx context.Context, calls *atomic.Int32) error {
-	s.timeout.Store(0)
-	if at, ok := ctx.Deadline(); ok {
-		s.timeout.Store(int64(time.Until(at)))
-	}
+	at, _ := ctx.Deadline()
+	s.deadline.Store(at.UnixNano())
 	if calls.Add(1) <= s.failures {
 		return status.Error(codes.Unavailable, "not now")
 	}
@@ -170,41 +168,57 @@ func articles(ctx context.Context, t *testing.T, c shopv1.ShopClient) string {
 }
 
 // What the .proto says of deadlines reaches the server; an earlier one of the
-// caller's wins. grpc rounds to the precision of its header.
+// caller's wins.
 func TestTimeouts(t *testing.T) {
 	t.Parallel()
 	ctx, reg, srv := deadline(t), newRegistry(t), new(shop)
 	start(t, shopv1micro.NewShopService(srv, options(reg)...))
 	c := newClient(t, reg)
-	check := func(name string, least, most time.Duration) {
-		t.Helper()
-		if got := time.Duration(srv.timeout.Load()); got <= least || got > most {
-			t.Errorf("%s had %v left, want no more than %v", name, got, most)
+	price := func(ctx context.Context) error {
+		_, err := c.Price(ctx, new(shopv1.PriceRequest))
+		return err
+	}
+	buy := func(c *shopv1micro.ShopClient) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := c.Buy(ctx, new(shopv1.BuyRequest))
+			return err
 		}
 	}
-	if _, err := c.Price(ctx, new(shopv1.PriceRequest)); err != nil {
-		t.Fatal(err)
-	}
-	check("Price", 4*time.Second, 5500*time.Millisecond)
+	const none = time.Hour // the test's is earlier
+	checkTimeout(ctx, t, srv, "Price", 5500*time.Millisecond, price)
 	short, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
-	if _, err := c.Price(short, new(shopv1.PriceRequest)); err != nil {
-		t.Fatal(err)
-	}
-	check("Price within 3 s", 0, 3*time.Second)
-	if _, err := c.Buy(ctx, new(shopv1.BuyRequest)); err != nil {
-		t.Fatal(err)
-	}
-	check("Buy", 3*time.Second, 4*time.Second+time.Microsecond)
-	articles(ctx, t, c)
-	check("List, which has no timeout but the test's,", 6*time.Second, time.Minute)
+	checkTimeout(short, t, srv, "Price within 3 s", 5500*time.Millisecond, price)
+	checkTimeout(ctx, t, srv, "Buy", 4*time.Second, buy(c))
+	checkTimeout(ctx, t, srv, "List", none, func(ctx context.Context) error {
+		articles(ctx, t, c)
+		return nil
+	})
 
 	// A service config of the caller's takes the place of the generated one.
 	own := newClient(t, reg, grpc.WithDefaultServiceConfig(`{}`))
-	if _, err := own.Buy(ctx, new(shopv1.BuyRequest)); err != nil {
+	checkTimeout(ctx, t, srv, "Buy without the generated service config", none, buy(own))
+}
+
+// checkTimeout checks which deadline a call has at the server: the caller's, or
+// that of the timeout. What travels is how much is left, so there it is later by
+// as long as that takes; grpc rounds it to the precision of its header.
+func checkTimeout(ctx context.Context, t *testing.T, srv *shop, name string, timeout time.Duration, call func(context.Context) error) {
+	t.Helper()
+	began := time.Now()
+	if err := call(ctx); err != nil {
 		t.Fatal(err)
 	}
-	check("Buy without the generated service config", 6*time.Second, time.Minute)
+	ended := time.Now()
+	earliest, _ := ctx.Deadline()
+	latest := earliest
+	if at := began.Add(timeout); at.Before(earliest) {
+		earliest, latest = at, ended.Add(timeout)
+	}
+	earliest, latest = earliest.Add(-time.Millisecond), latest.Add(ended.Sub(began)+time.Millisecond)
+	if at := time.Unix(0, srv.deadline.Load()); at.Before(earliest) || at.After(latest) {
+		t.Errorf("%s had %v, want %v to %v", name, at.Sub(began), earliest.Sub(began), latest.Sub(began))
+	}
 }
 
 // Only methods whose idempotency_level allows it are tried again, and streams
@@ -244,12 +258,10 @@ func TestServiceConfigAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	closing(t, conn)
-	if _, err := shopv1.NewShopClient(conn).Price(ctx, new(shopv1.PriceRequest)); err != nil {
-		t.Fatal(err)
-	}
-	if got := time.Duration(srv.timeout.Load()); got <= 0 || got > 5500*time.Millisecond {
-		t.Errorf("Price had %v left", got)
-	}
+	checkTimeout(ctx, t, srv, "Price", 5500*time.Millisecond, func(ctx context.Context) error {
+		_, err := shopv1.NewShopClient(conn).Price(ctx, new(shopv1.PriceRequest))
+		return err
+	})
 }
 
 func TestFunction(t *testing.T) {
