@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/grpc-micro/micro/internal/lanes"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -25,7 +26,7 @@ func newPool[T any](t *testing.T, cfg lanes.Config[T]) *lanes.Pool[T] {
 	t.Helper()
 	p := lanes.New(t.Context(), cfg)
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), wait.Patience)
 		defer cancel()
 		if n := p.Close(ctx); n != 0 {
 			t.Errorf("Close: %d handlers still run", n)
