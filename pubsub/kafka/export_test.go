@@ -56,5 +56,8 @@ func eachSender(b *Broker, f func(*sender)) {
 // WithMetadataTTL sets how often the metadata are read again for no reason.
 func WithMetadataTTL(d time.Duration) Option { return func(o *options) { o.metadataTTL = d } }
 
+// WithUnknownFor sets for how long a topic must be unknown before that is believed.
+func WithUnknownFor(d time.Duration) Option { return func(o *options) { o.unknownFor = d } }
+
 // WithGrowPause sets how often new partitions are looked for.
 func WithGrowPause(d time.Duration) Option { return func(o *options) { o.growPause = d } }

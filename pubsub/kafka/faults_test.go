@@ -52,12 +52,14 @@ func TestBrokerRestart(t *testing.T) {
 				return
 			default:
 			}
-			for b.Publish(t.Context(), numbered("t", n, 1, keys)...) != nil { // with the default timeout, so once is enough
-				t.Errorf("message %d was not published", n)
+			if err := b.Publish(t.Context(), numbered("t", n, 1, keys)...); err != nil { // with the default timeout, so once is enough
+				t.Errorf("message %d was not published: %v", n, err)
+				return
 			}
 			published <- n
 		}
 	}()
+	t.Cleanup(func() { <-stopped }) // which the end of the context sees to
 	for range 2 {
 		l.await(t, len(published)+100)
 		if err := k.Close(); err != nil {

@@ -74,6 +74,7 @@ type options struct {
 
 	growPause   time.Duration // how often new partitions of a topic are looked for; tests change it
 	metadataTTL time.Duration // how often the metadata are read again for no reason; tests change it
+	unknownFor  time.Duration // for how long a topic must be unknown before we believe it; tests change it
 
 	sasl        sasl.Mechanism // worked out by check
 	compression kafkago.Compression
@@ -89,6 +90,7 @@ func newOptions(opts []Option) (options, error) {
 
 		growPause:   5 * time.Second,
 		metadataTTL: metadataTTL,
+		unknownFor:  unknownFor,
 	}
 	for _, opt := range opts {
 		if opt == nil {

@@ -44,7 +44,12 @@ func TestUnknownTopic(t *testing.T) {
 	})
 	t.Run("created meanwhile", func(t *testing.T) {
 		t.Parallel()
-		result := make(chan error)
+		b, err := kafka.New(k.Addrs(), kafka.WithUnknownFor(wait.Patience))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { closeBroker(t, b) })
+		result := make(chan error, 1)
 		go func() { result <- b.Publish(t.Context(), message("late", "k", "v")) }()
 		if err := k.Cluster().CreateTopic("late", 1, nil); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ func (b *Broker) find(ctx context.Context, topic pubsub.TopicSpec) ([]kafkago.Pa
 			}
 		case unknownSince.IsZero():
 			unknownSince = time.Now()
-		case time.Since(unknownSince) > unknownFor:
+		case time.Since(unknownSince) > b.unknownFor:
 			return nil, refusal{fmt.Errorf("topic %s does not exist: create it%s, or let the broker do it in development (WithAutoCreate, auto_create=1)", topic.Name, declared(topic))}
 		}
 		switch {
