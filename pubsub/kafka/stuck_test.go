@@ -3,59 +3,14 @@ package kafka_test
 import (
 	"context"
 	"os"
-	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 
-	kafkago "github.com/segmentio/kafka-go"
-
 	"github.com/grpc-micro/micro/internal/wait"
 	"github.com/grpc-micro/micro/pubsub"
 )
-
-// watchOffsets looks at what the group has committed until the test ends, and fails
-// it if that goes back.
-func (r *trial) watchOffsets() {
-	c, hangUp := dialed(r.addrs, time.Second)
-	var partitions []int
-	for p := range trialPartitions {
-		partitions = append(partitions, p)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	var watching sync.WaitGroup
-	var looked int
-	watching.Go(func() {
-		seen := make(map[int]int64)
-		for tick := time.Tick(5 * time.Millisecond); ctx.Err() == nil; {
-			response, err := c.OffsetFetch(ctx, &kafkago.OffsetFetchRequest{GroupID: r.topic, Topics: map[string][]int{r.topic: partitions}})
-			if err == nil && response.Error == nil {
-				looked++
-				for _, p := range response.Topics[r.topic] {
-					if before, known := seen[p.Partition]; known && p.Error == nil && p.CommittedOffset < before {
-						r.Errorf("partition %d: committed offset %d after %d", p.Partition, p.CommittedOffset, before)
-					}
-					if p.Error == nil {
-						seen[p.Partition] = p.CommittedOffset
-					}
-				}
-			}
-			select {
-			case <-tick:
-			case <-ctx.Done():
-			}
-		}
-	})
-	r.Cleanup(func() {
-		cancel()
-		watching.Wait()
-		hangUp()
-		if looked < 10 {
-			r.Errorf("looked at the committed offsets %d times", looked)
-		}
-	})
-}
 
 // A handler does not come to an end, though its context does. The group does not
 // wait for it: when the drain timeout is over its member lets go of the partition,
