@@ -271,7 +271,8 @@ func TestSlowConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := memory(t)
 		reg := register(t, m, instance("a", "h:1"))
-		slow, fast := &recorder{block: make(chan struct{})}, &recorder{}
+		slow, fast := &recorder{block: make(chan struct{}, 1)}, &recorder{}
+		slow.block <- struct{}{} // for the first update, which may come inside Build
 		rSlow, rFast := build(t, builder(m), slow), build(t, builder(m), fast)
 		slow.expect(t, "[a]")
 		fast.expect(t, "[a]")
@@ -283,7 +284,7 @@ func TestSlowConn(t *testing.T) {
 			}
 			fast.expect(t, "[a]")
 		}
-		slow.expect(t)
+		slow.expect(t, "[a]") // with the first change, and slow with that
 		slow.block <- struct{}{}
 		slow.expect(t, "[a]")
 		if w := resolver.InstanceOf(slow.last.Endpoints[0]).Weight; w != 11 {

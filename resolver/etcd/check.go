@@ -107,7 +107,7 @@ func (v *view) survived(ctx context.Context, back <-chan struct{}) (<-chan struc
 	if !lost {
 		return back, nil
 	}
-	if away >= longOutage {
+	if away >= v.r.outage {
 		return back, fmt.Errorf("etcd was away for %v", away.Round(time.Millisecond))
 	}
 	back = v.r.outages.next() // the one that was, if it is not yet known to be over

@@ -23,6 +23,10 @@ var Received = received
 // CompareEvery is what a test of a replaced store cannot wait for.
 func CompareEvery(d time.Duration) Option { return func(r *Registry) { r.compare = d } }
 
+// LongOutage is for tests of outages that a busy machine makes longer, or whose
+// end nobody can time.
+func LongOutage(d time.Duration) Option { return func(r *Registry) { r.outage = d } }
+
 // Misled returns what the checks of a watch come to that believes in a key which
 // is not there, and after how many of them.
 func Misled(ctx context.Context, r *Registry, service string) (checks int, err error) {

@@ -3,7 +3,6 @@ package etcd_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -11,17 +10,6 @@ import (
 	"github.com/grpc-micro/micro/resolver"
 	"github.com/grpc-micro/micro/resolver/etcd"
 )
-
-// nowhere returns an address where nothing listens.
-func nowhere(t testing.TB) string {
-	t.Helper()
-	lis, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer lis.Close()
-	return lis.Addr().String()
-}
 
 func openURL(t testing.TB, url string) resolver.Registry {
 	t.Helper()
@@ -110,7 +98,7 @@ func TestEtcdIsNotThere(t *testing.T) {
 	t.Parallel()
 	mute := newProxy(t, servers[0])
 	mute.mute()
-	for what, addr := range map[string]string{"closed port": nowhere(t), "silent": mute.addr()} {
+	for what, addr := range map[string]string{"closed port": reserve(t), "silent": mute.addr()} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
 			r := openURL(t, "etcd://"+addr+"?timeout=1s")
@@ -140,7 +128,7 @@ func TestEtcdIsNotThere(t *testing.T) {
 
 func TestEtcdIsNotThereToLogIn(t *testing.T) {
 	t.Parallel()
-	addr := nowhere(t)
+	addr := reserve(t)
 	_, err := resolver.Open("etcd://user:secret@" + addr + "?timeout=500ms")
 	mention(t, "Open with a user", err, addr, "is it running")
 	if strings.Contains(err.Error(), "secret") {

@@ -82,7 +82,7 @@ func TestExpiredLeaseComesBack(t *testing.T) {
 // revokes it.
 func TestLostLeaseEnds(t *testing.T) {
 	t.Parallel()
-	r := open(t, etcd.WithTTL(time.Second))
+	r := open(t, etcd.WithTTL(4*time.Second))
 	reg := r.register(instance("a"), instance("b"))
 	_, lease := r.get("svc/b")
 	r.delete("svc/a")
@@ -187,18 +187,21 @@ func TestStreamsAreShared(t *testing.T) {
 		wait.Until(t, "the first snapshot", func() bool { return w.String() != "" })
 	}
 	r.delete("svc/099")
-	mu.Lock()
-	defer mu.Unlock()
 	for _, method := range []string{"/etcdserverpb.Lease/LeaseKeepAlive", "/etcdserverpb.Watch/Watch"} {
-		open := 0
-		for _, stream := range streams[method] {
-			if stream != nil && stream.Context().Err() == nil {
-				open++
+		wait.Until(t, "one stream of "+method, func() bool { // there may be none for a moment, before it is opened
+			mu.Lock()
+			defer mu.Unlock()
+			open := 0
+			for _, stream := range streams[method] {
+				if stream != nil && stream.Context().Err() == nil {
+					open++
+				}
 			}
-		}
-		if open != 1 {
-			t.Errorf("%d streams of %s, want 1", open, method)
-		}
+			if open > 1 {
+				t.Fatalf("%d streams of %s, want 1", open, method)
+			}
+			return open == 1
+		})
 	}
 }
 

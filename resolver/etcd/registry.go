@@ -58,6 +58,7 @@ type Registry struct {
 	ttl     time.Duration
 	timeout time.Duration
 	compare time.Duration // compareEvery, but for tests
+	outage  time.Duration // longOutage, but for tests
 	logger  *slog.Logger
 	skipped skipped
 	outages outages
@@ -77,7 +78,7 @@ var _ resolver.Registry = (*Registry)(nil)
 func New(client *clientv3.Client, opts ...Option) (*Registry, error) {
 	r := &Registry{
 		client: client, closer: func() error { return nil },
-		prefix: defaultPrefix, ttl: defaultTTL, timeout: defaultTimeout, compare: compareEvery, logger: slog.Default(),
+		prefix: defaultPrefix, ttl: defaultTTL, timeout: defaultTimeout, compare: compareEvery, outage: longOutage, logger: slog.Default(),
 	}
 	for _, opt := range opts {
 		opt(r)

@@ -56,8 +56,8 @@ func TestTLS(t *testing.T) {
 	works(t, server+"?tls=true&ca="+ours.file)
 	works(t, server+"?tls=true&server-name=127.0.0.1&ca="+ours.file)
 	refused(t, server+"?timeout=1s", n.Client)
-	refused(t, server+"?timeout=1s&tls=true&ca="+other.file, n.Client, "certificate")
-	refused(t, server+"?timeout=1s&tls=true&server-name=etcd.example&ca="+ours.file, n.Client, "etcd.example")
+	refused(t, server+"?timeout=4s&tls=true&ca="+other.file, n.Client, "certificate")
+	refused(t, server+"?timeout=4s&tls=true&server-name=etcd.example&ca="+ours.file, n.Client, "etcd.example")
 }
 
 func TestMutualTLS(t *testing.T) {
@@ -147,8 +147,8 @@ func TestUserAndPassword(t *testing.T) {
 	user := url.UserPassword("shop", "s:e/c@ret").String()
 	works(t, "etcd://"+user+"@"+server+"/shop/services")
 	refused(t, "etcd://"+user+"@"+server+"/other", "permission denied")
-	refused(t, "etcd://"+server+"/shop/services?timeout=1s", "user")
-	_, err := resolver.Open("etcd://shop:wrong-password@" + server + "?timeout=2s")
+	refused(t, "etcd://"+server+"/shop/services?timeout=20s", "user")
+	_, err := resolver.Open("etcd://shop:wrong-password@" + server + "?timeout=20s")
 	mention(t, "Open with a wrong password", err, server, "shop", "authentication failed")
 	if strings.Contains(err.Error(), "wrong-password") {
 		t.Errorf("the error has the password: %v", err)

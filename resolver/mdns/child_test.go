@@ -15,6 +15,10 @@ import (
 
 const childEnv = "MICRO_TEST_MDNS_DOMAIN"
 
+// childTTL is longer than a busy machine stands still: who is asked in time must be
+// able to answer.
+const childTTL = 6 * time.Second
+
 // child starts a process that announces an instance by that name until it is
 // killed, which is what the returned function does, or the test ends.
 func child(t *testing.T, domain, id string) (kill func()) {
@@ -51,7 +55,7 @@ func child(t *testing.T, domain, id string) (kill func()) {
 // announceForEver is the child.
 func announceForEver(config string) int {
 	at, id, _ := strings.Cut(config, "/")
-	r, err := mdns.New(mdns.WithInterfaces("lo"), mdns.WithDomain(at), mdns.WithTTL(time.Second))
+	r, err := mdns.New(mdns.WithInterfaces("lo"), mdns.WithDomain(at), mdns.WithTTL(childTTL))
 	if err == nil {
 		_, err = r.Register(context.Background(), instance(id))
 	}

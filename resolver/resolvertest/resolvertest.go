@@ -20,7 +20,7 @@ import (
 
 // patience bounds every wait of the suite. Nothing waits that long unless it
 // fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Expirer is what a registry may offer so that the suite can see a
 // registration being lost: it ends the lease that holds the instance, as if
