@@ -2,6 +2,7 @@ package micro_test
 
 import (
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -78,6 +79,10 @@ func TestPlainClientWithEtcdsResolver(t *testing.T) {
 // The tool that everybody has: it lists, describes and calls, by reflection.
 func TestGRPCurl(t *testing.T) {
 	t.Parallel()
+	grpcurl := filepath.Join(t.TempDir(), "grpcurl")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", grpcurl, "github.com/fullstorydev/grpcurl/cmd/grpcurl").CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 	svc := run(t, newService(memory(t), &server{id: "a"}, micro.WithServerOptions(interceptors.Server()...)))
 	for _, test := range []struct {
 		args []string
@@ -90,11 +95,11 @@ func TestGRPCurl(t *testing.T) {
 		{[]string{"-d", `{"response_parameters": [{}, {}]}`, "ADDR", testService + "/StreamingOutputCall"}, `"body": "YQ=="`},
 		{[]string{"-d", `{"service": "micro.registry"}`, "ADDR", "grpc.health.v1.Health/Check"}, "SERVING"},
 	} {
-		args := []string{"tool", "grpcurl", "-plaintext"}
+		args := []string{"-plaintext"}
 		for _, arg := range test.args {
 			args = append(args, strings.ReplaceAll(arg, "ADDR", svc.Addr().String()))
 		}
-		out, err := exec.CommandContext(deadline(t), "go", args...).CombinedOutput()
+		out, err := exec.CommandContext(deadline(t), grpcurl, args...).CombinedOutput()
 		if err != nil || !strings.Contains(string(out), test.want) {
 			t.Errorf("grpcurl %v: %v, and not %q:\n%s", test.args, err, test.want, out)
 		}

@@ -72,6 +72,7 @@ func TestTuningPlan(t *testing.T) {
 
 // Not parallel: it changes the process.
 func TestHeadroom(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(100)) // GOGC, where it is set, decides alone
 	cc, err := micro.NewClient("test", memory(t), micro.Insecure())
 	if err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 )
 
 // patience bounds every wait of these tests; only a failure takes so long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 func TestMain(m *testing.M) {
 	for name, serve := range map[string]func(url string) error{childRegistry: serveAsChild, childBroker: subscribeAsChild} {
