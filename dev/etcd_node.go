@@ -71,6 +71,9 @@ func (n *etcdNode) await(ctx context.Context) error {
 	if server == nil {
 		return errors.New("it was stopped while it started")
 	}
+	if ctx.Err() != nil { // also if it is ready by now
+		return fmt.Errorf("it is not ready: %w", context.Cause(ctx))
+	}
 	select {
 	case <-server.Server.ReadyNotify():
 		return nil

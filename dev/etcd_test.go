@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/grpc-micro/micro/dev"
+	"github.com/grpc-micro/micro/internal/wait"
 )
 
 func startEtcd(t testing.TB, opts ...dev.Option) *dev.Etcd {
@@ -152,7 +153,12 @@ func TestEtcdNodes(t *testing.T) {
 	c := connect(t, e.Endpoints()...)
 	put(t, c, "a", "1")
 	e.StopNode(0)
-	put(t, c, "a", "2")
+	wait.Until(t, "the other two to take a write", func() bool { // which etcd gives up while they look for a leader
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		_, err := c.Put(ctx, "a", "2")
+		return err == nil
+	})
 	if err := e.StartNode(deadline(t), 0); err != nil {
 		t.Fatal(err)
 	}
