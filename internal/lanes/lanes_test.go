@@ -317,6 +317,7 @@ func TestDrain(t *testing.T) {
 				}})
 				q := p.Partition(lanes.Position{})
 				add(t, q, 0, "a", "backoff")
+				synctest.Wait() // or two workers begin, and either may be first
 				add(t, q, 1, "b", "slow")
 				add(t, q, 2, "b", "waits")
 				add(t, q, 3, "a", "waits")
