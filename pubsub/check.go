@@ -3,12 +3,13 @@ package pubsub
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
 // Check reports what keeps m from being published: a topic name that Kafka
-// would refuse, or a header that stands for a field. Publish rejects such a
-// message on every broker.
+// would refuse, a header that stands for a field, or a time that cannot be
+// written. Publish rejects such a message on every broker.
 func (m *Message) Check() error {
 	if m == nil {
 		return errors.New("pubsub: nil message")
@@ -16,17 +17,34 @@ func (m *Message) Check() error {
 	if err := checkName("topic", m.Topic); err != nil {
 		return err
 	}
-	return m.checkHeader()
+	return m.checkRest()
 }
 
-func (m *Message) checkHeader() error {
+func (m *Message) checkRest() error {
+	if !hasText(m.Time) {
+		return fmt.Errorf("pubsub: time %v: CloudEvents has a text for the years 1 to 9999 only", m.Time)
+	}
 	for _, a := range m.Header {
-		switch a.Key {
-		case "":
-			return errors.New("pubsub: header without a key")
-		case "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "content-type":
-			return fmt.Errorf("pubsub: header %s: set the field of Message instead", a.Key)
+		if err := checkKey(a.Key); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// hasText reports whether RFC 3339, which CloudEvents uses, can write t in UTC.
+func hasText(t time.Time) bool {
+	const year1, year10000 = -62_135_596_800, 253_402_300_800 // seconds of the Unix era, as google.protobuf.Timestamp has them
+	second := t.Unix()
+	return year1 <= second && second < year10000
+}
+
+func checkKey(key string) error {
+	switch key {
+	case "":
+		return errors.New("pubsub: header without a key")
+	case "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "ce_time", "content-type":
+		return fmt.Errorf("pubsub: header %s: set the field of Message instead", key)
 	}
 	return nil
 }
@@ -62,6 +80,22 @@ func Prepare(msgs []*Message) error {
 		}
 	}
 	return nil
+}
+
+// Received is what a driver does last with a message that it has read, of which
+// anybody may be the producer: it takes out what could not be published again, as a
+// dead letter must be, and would hold up its key for ever. Header keeps no attribute
+// without a key, and none with that of a field. A Time that is missing or cannot be
+// written gives way to stored, when the broker took the message in, and to none if
+// that is no better.
+func Received(m *Message, stored time.Time) {
+	if m.Time.IsZero() || !hasText(m.Time) {
+		m.Time = stored
+	}
+	if !hasText(m.Time) {
+		m.Time = time.Time{}
+	}
+	m.Header = slices.DeleteFunc(m.Header, func(a Attr) bool { return checkKey(a.Key) != nil })
 }
 
 var errBeside = errors.New("pubsub: another message of the call was rejected")

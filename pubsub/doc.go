@@ -92,6 +92,6 @@
 // # Drivers
 //
 // A driver implements [Broker] and registers its scheme with [RegisterScheme].
-// [Prepare] begins its Publish, [NewSubscription] its Subscribe; package
-// pubsubtest is the suite that it passes.
+// [Prepare] begins its Publish, [NewSubscription] its Subscribe, and [Received]
+// ends its reading of a message; package pubsubtest is the suite that it passes.
 package pubsub

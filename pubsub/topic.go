@@ -154,5 +154,5 @@ func (t Topic[T]) draft(v *T, opts []PublishOption) (*draft, error) {
 	if d.ID == "" {
 		d.ID = newID(d.Time)
 	}
-	return d, d.checkHeader() // the rest is right
+	return d, d.checkRest() // its topic is right
 }

@@ -3,6 +3,7 @@ package inbox
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -34,9 +35,6 @@ func check(m *pubsub.Message) error {
 	if text := strings.Join([]string{m.ID, m.Type, m.Source, m.Subject, m.ContentType}, "\n"); !utf8.ValidString(text) {
 		return fmt.Errorf("an attribute of it is no text: %q", text)
 	}
-	if err := timestamppb.New(m.Time).CheckValid(); err != nil {
-		return fmt.Errorf("its time: %w", err)
-	}
 	return nil
 }
 
@@ -58,9 +56,8 @@ func decode(e *microv1.InboxEvent) *pubsub.Message {
 		Key: e.GetKey(), Value: e.GetValue(), Time: e.GetTime().AsTime(),
 	}
 	for _, a := range e.GetHeader() {
-		if a.GetKey() != "" {
-			m.Header = append(m.Header, pubsub.Attr{Key: a.GetKey(), Value: a.GetValue()})
-		}
+		m.Header = append(m.Header, pubsub.Attr{Key: a.GetKey(), Value: a.GetValue()})
 	}
+	pubsub.Received(m, time.Now())
 	return m
 }

@@ -22,7 +22,7 @@ func FuzzWire(f *testing.F) {
 		if name != "" {
 			m.Header = pubsub.Header{{Key: name, Value: header}}
 		}
-		if inbox.Check(m) != nil {
+		if m.Check() != nil || inbox.Check(m) != nil {
 			return
 		}
 		data, err := proto.Marshal(&microv1.DeliverRequest{Event: inbox.Encode(m)})
@@ -49,10 +49,10 @@ func FuzzDecode(f *testing.F) {
 		if proto.Unmarshal(data, &r) != nil {
 			return
 		}
-		for _, a := range inbox.Decode(r.GetEvent()).Header {
-			if a.Key == "" {
-				t.Error("an attribute without a key, which cannot be published again")
-			}
+		m := inbox.Decode(r.GetEvent())
+		m.Topic = "t"
+		if err := m.Check(); err != nil {
+			t.Errorf("it cannot be published again, as a dead letter: %v", err)
 		}
 	})
 }

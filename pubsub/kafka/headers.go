@@ -6,6 +6,7 @@ import (
 	kafkago "github.com/segmentio/kafka-go"
 
 	"github.com/grpc-micro/micro/pubsub"
+	"github.com/grpc-micro/micro/pubsub/kafka/internal/wire"
 )
 
 // The header names of CloudEvents in Kafka's binary content mode (CloudEvents
@@ -22,39 +23,68 @@ const (
 	specVersion = "1.0"
 )
 
-// headerWriter makes the headers of one message after the other, in memory that
-// the next one uses again.
+// headerWriter makes the headers of one message after the other. What the message
+// before had too, which is all but its ID and its time as a rule, stays as it is.
 type headerWriter struct {
-	headers []kafkago.Header
-	text    []byte
+	headers wire.Headers
+
+	same                              wire.Mark // behind the attributes of
+	source, typ, subject, contentType string
+
+	second  int64  // of the Unix era
+	clock   []byte // it as text
+	instant []byte
 }
 
-func (w *headerWriter) write(m *pubsub.Message) []kafkago.Header {
-	w.headers, w.text = w.headers[:0], w.text[:0]
-	w.add(headerSpec, specVersion)
-	w.add(headerID, m.ID)
-	w.add(headerSource, m.Source)
-	w.add(headerType, m.Type)
-	w.add(headerSubject, m.Subject)
-	start := len(w.text)
-	w.text = m.Time.UTC().AppendFormat(w.text, time.RFC3339Nano)
-	w.headers = append(w.headers, kafkago.Header{Key: headerTime, Value: w.text[start:len(w.text):len(w.text)]})
-	w.add(headerContent, m.ContentType)
+// write returns the headers of m, which are w's until the next call.
+func (w *headerWriter) write(m *pubsub.Message) *wire.Headers {
+	h := &w.headers
+	if w.same == (wire.Mark{}) || w.source != m.Source || w.typ != m.Type || w.subject != m.Subject || w.contentType != m.ContentType {
+		h.Cut(wire.Mark{})
+		h.AddText(headerSpec, specVersion)
+		w.source, w.typ, w.subject, w.contentType = m.Source, m.Type, m.Subject, m.ContentType
+		w.attribute(headerSource, w.source)
+		w.attribute(headerType, w.typ)
+		w.attribute(headerSubject, w.subject)
+		w.attribute(headerContent, w.contentType)
+		w.same = h.Mark()
+	}
+	h.Cut(w.same)
+	w.attribute(headerID, m.ID)
+	h.Add(headerTime, w.rfc3339(m.Time.UTC()))
 	for _, a := range m.Header {
-		w.headers = append(w.headers, kafkago.Header{Key: a.Key, Value: a.Value})
+		h.Add(a.Key, a.Value)
 	}
-	return w.headers
+	return h
 }
 
-// add adds an attribute, if there is one. When text has to grow, the values
-// before keep the memory that they had.
-func (w *headerWriter) add(key, value string) {
-	if value == "" {
-		return
+// attribute adds an attribute, if there is one.
+func (w *headerWriter) attribute(key, value string) {
+	if value != "" {
+		w.headers.AddText(key, value)
 	}
-	start := len(w.text)
-	w.text = append(w.text, value...)
-	w.headers = append(w.headers, kafkago.Header{Key: key, Value: w.text[start:len(w.text):len(w.text)]})
+}
+
+// rfc3339 returns t as [time.RFC3339Nano] has it, until the next call. Messages of
+// one second share all but the fraction, which is the smaller part of the work.
+func (w *headerWriter) rfc3339(t time.Time) []byte {
+	if second := t.Unix(); second != w.second || w.clock == nil {
+		w.second, w.clock = second, t.AppendFormat(w.clock[:0], "2006-01-02T15:04:05")
+	}
+	w.instant = append(w.instant[:0], w.clock...)
+	if nano := t.Nanosecond(); nano > 0 {
+		digits := 9
+		for ; nano%10 == 0; digits-- {
+			nano /= 10
+		}
+		w.instant = append(w.instant, ".000000000"[:1+digits]...)
+		for i := len(w.instant) - 1; nano > 0; i-- {
+			w.instant[i] = byte('0' + nano%10)
+			nano /= 10
+		}
+	}
+	w.instant = append(w.instant, 'Z')
+	return w.instant
 }
 
 // headerSize is how many bytes a message's headers take at most, lengths
@@ -76,12 +106,12 @@ type headerReader struct {
 	source, typ, subject, contentType string
 }
 
-// read fills m's attributes. Of an attribute that is there more than once the
-// last one counts. Every other header goes to m.Header, but for one without a
-// name, which could not be published again. A message without attributes, of a
-// producer that knows nothing of CloudEvents, has none. m keeps nothing of
-// headers' memory.
-func (r *headerReader) read(headers []kafkago.Header, m *pubsub.Message) {
+// read fills m's attributes; stored is the record's time. Of an attribute that is
+// there more than once the last one counts. Every other header goes to m.Header. A
+// message without attributes, of a producer that knows nothing of CloudEvents, has
+// none. m keeps nothing of headers' memory.
+func (r *headerReader) read(headers []kafkago.Header, stored time.Time, m *pubsub.Message) {
+	defer pubsub.Received(m, stored)
 	foreign := 0
 	for _, h := range headers {
 		switch h.Key {
@@ -98,7 +128,7 @@ func (r *headerReader) read(headers []kafkago.Header, m *pubsub.Message) {
 			m.ContentType = intern(&r.contentType, h.Value)
 		case headerTime:
 			var t time.Time
-			if t.UnmarshalText(h.Value) == nil && !t.IsZero() {
+			if t.UnmarshalText(h.Value) == nil {
 				m.Time = t
 			}
 		default:

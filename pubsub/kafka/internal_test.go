@@ -1,8 +1,10 @@
 package kafka
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"math"
 	"strings"
 	"testing"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	kafkago "github.com/segmentio/kafka-go"
+	"github.com/segmentio/kafka-go/protocol"
 
 	"github.com/grpc-micro/micro/internal/lanes"
 	"github.com/grpc-micro/micro/pubsub"
@@ -99,10 +102,76 @@ func TestHeaders(t *testing.T) {
 	} {
 		var w headerWriter
 		var r headerReader
-		got := pubsub.Message{Time: time.Now()}
-		r.read(w.write(&m), &got)
+		var got pubsub.Message
+		r.read(written(t, &w, &m), time.Now(), &got)
 		if diff := cmp.Diff(m, got); diff != "" {
 			t.Error(diff)
+		}
+	}
+}
+
+// written returns what w writes, as kafka-go reads it.
+func written(t testing.TB, w *headerWriter, m *pubsub.Message) []kafkago.Header {
+	t.Helper()
+	var b wire.Batch
+	b.Begin()
+	b.Add(0, nil, nil, w.write(m))
+	if err := b.Seal(wire.Producer{}, kafkago.Compression(0)); err != nil {
+		t.Fatal(err)
+	}
+	var set protocol.RecordSet
+	if _, err := set.ReadFrom(bytes.NewReader(append(binary.BigEndian.AppendUint32(nil, uint32(len(b.Bytes()))), b.Bytes()...))); err != nil {
+		t.Fatal(err)
+	}
+	record, err := set.Records.ReadRecord()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record.Headers
+}
+
+// A writer keeps what a message has in common with the one before, and no more.
+func TestHeadersOfManyMessages(t *testing.T) {
+	t.Parallel()
+	var w headerWriter
+	when := time.Date(2026, 11, 23, 9, 0, 0, 0, time.FixedZone("", 3600))
+	messages := []pubsub.Message{{ID: "0", Source: "/s", Type: "T", ContentType: "c"}}
+	for _, change := range []func(*pubsub.Message){
+		func(m *pubsub.Message) { m.ID = "1" },
+		func(m *pubsub.Message) { m.Header = pubsub.Header{{Key: "x", Value: []byte("1")}} },
+		func(m *pubsub.Message) { m.Header = nil },
+		func(m *pubsub.Message) { m.Source = "/other" },
+		func(m *pubsub.Message) { m.Type = "Other" },
+		func(m *pubsub.Message) { m.Subject = "u" },
+		func(m *pubsub.Message) { m.ContentType = "other" },
+		func(m *pubsub.Message) { m.ID, m.Source, m.Type, m.Subject, m.ContentType = "", "", "", "", "" },
+		func(m *pubsub.Message) { m.ContentType = "c" },
+	} {
+		next := messages[len(messages)-1]
+		change(&next)
+		messages = append(messages, next)
+	}
+	for i, fraction := range []time.Duration{0, 1, 10, 123456789, 100 * time.Millisecond, 999999999, time.Second, -1, 24 * time.Hour, -80 * 365 * 24 * time.Hour} {
+		m := &messages[i%len(messages)]
+		m.Time = when.Add(fraction)
+		var id, at string
+		for _, h := range written(t, &w, m) {
+			switch h.Key {
+			case headerID:
+				id = string(h.Value)
+			case headerTime:
+				at = string(h.Value)
+			}
+		}
+		if want := m.Time.UTC().Format(time.RFC3339Nano); at != want || id != m.ID {
+			t.Errorf("message %d: %s %s, want %s %s", i, id, at, m.ID, want)
+		}
+		var got pubsub.Message
+		new(headerReader).read(written(t, &w, m), time.Now(), &got)
+		want := *m
+		want.Time = want.Time.UTC()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("message %d: %s", i, diff)
 		}
 	}
 }
@@ -110,7 +179,7 @@ func TestHeaders(t *testing.T) {
 func TestHeadersOfOthers(t *testing.T) {
 	t.Parallel()
 	recorded := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
-	got := pubsub.Message{Time: recorded}
+	var got pubsub.Message
 	new(headerReader).read([]kafkago.Header{
 		{Key: "ce_specversion", Value: []byte("0.3")},
 		{Key: "ce_id", Value: []byte("first")},
@@ -118,7 +187,7 @@ func TestHeadersOfOthers(t *testing.T) {
 		{Key: "", Value: []byte("nameless")},
 		{Key: "Content-Type", Value: []byte("text/plain")},
 		{Key: "ce_id", Value: []byte("last")},
-	}, &got)
+	}, recorded, &got)
 	want := pubsub.Message{ID: "last", Time: recorded, Header: pubsub.Header{{Key: "Content-Type", Value: []byte("text/plain")}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -136,25 +205,30 @@ func TestHeadersAllocate(t *testing.T) {
 		t.Errorf("writing allocates %v times", n)
 	}
 	m.Header = nil
-	headers := append([]kafkago.Header{}, w.write(m)...)
+	headers := written(t, &w, m)
 	var r headerReader
 	var got pubsub.Message
-	if n := testing.AllocsPerRun(100, func() { r.read(headers, &got) }); n != 0 {
+	if n := testing.AllocsPerRun(100, func() { r.read(headers, time.Now(), &got) }); n != 0 {
 		t.Errorf("reading allocates %v times", n)
 	}
 }
 
 func FuzzHeaders(f *testing.F) {
-	f.Add("ce_id", []byte("1"), "x", []byte("y"), "ce_time", []byte("2026-11-23T09:00:00.5+01:00"))
-	f.Add("content-type", []byte("application/json"), "", []byte(nil), "ce_type", []byte{0xff})
-	f.Fuzz(func(t *testing.T, k1 string, v1 []byte, k2 string, v2 []byte, k3 string, v3 []byte) {
-		m := pubsub.Message{Topic: "t", Time: time.Unix(0, 0)}
-		new(headerReader).read([]kafkago.Header{{Key: k1, Value: v1}, {Key: k2, Value: v2}, {Key: k3, Value: v3}}, &m)
+	f.Add("ce_id", []byte("1"), "x", []byte("y"), "ce_time", []byte("2026-11-23T09:00:00.5+01:00"), int64(0))
+	f.Add("content-type", []byte("application/json"), "", []byte(nil), "ce_type", []byte{0xff}, int64(-1))
+	f.Add("ce_id", []byte("1"), "x", []byte("y"), "ce_time", []byte("0000-01-01T00:00:00+01:00"), int64(1_700_000_000_000))
+	f.Add("ce_id", []byte("1"), "x", []byte("y"), "x", []byte("y"), int64(1_700_000_000_000_000_000)) // of who writes nanoseconds
+	f.Fuzz(func(t *testing.T, k1 string, v1 []byte, k2 string, v2 []byte, k3 string, v3 []byte, at int64) {
+		m := pubsub.Message{Topic: "t"}
+		new(headerReader).read([]kafkago.Header{{Key: k1, Value: v1}, {Key: k2, Value: v2}, {Key: k3, Value: v3}}, time.UnixMilli(at), &m)
 		if err := m.Check(); err != nil {
 			t.Fatalf("what was read cannot be published: %v", err)
 		}
+		if m.Time.IsZero() {
+			return // it gets one when it is published
+		}
 		again := pubsub.Message{Topic: "t"}
-		new(headerReader).read(new(headerWriter).write(&m), &again)
+		new(headerReader).read(written(t, new(headerWriter), &m), time.Now(), &again)
 		if !again.Time.Equal(m.Time) {
 			t.Fatalf("time %v became %v", m.Time, again.Time)
 		}
@@ -172,7 +246,7 @@ func TestRecordSizeIsEnough(t *testing.T) {
 		Header: pubsub.Header{{Key: "a", Value: []byte("b")}},
 	}
 	encoded := len(m.Key) + len(m.Value) + 20 // varints
-	for _, h := range new(headerWriter).write(m) {
+	for _, h := range written(t, new(headerWriter), m) {
 		encoded += len(h.Key) + len(h.Value) + 4
 	}
 	if size := recordSize(m); size < encoded || size > encoded+200 {

@@ -77,7 +77,7 @@ func TestKcatReads(t *testing.T) {
 	}
 	got := kcat(t, addrs, "", "-C", "-t", topic, "-o", "beginning", "-e", "-f", `%o %K %k %S %s %T %h\n`)
 	ms := m.Time.UnixMilli()
-	want := fmt.Sprintf(`0 3 ada 5 "ada" %[1]d ce_specversion=1.0,ce_id=id-1,ce_source=/greeter,ce_type=greeter.v1.Greeted,ce_subject=ada,ce_time=2026-11-24T09:00:00.005Z,content-type=application/json,traceparent=%[2]s,tracestate=%[3]s
+	want := fmt.Sprintf(`0 3 ada 5 "ada" %[1]d ce_specversion=1.0,ce_source=/greeter,ce_type=greeter.v1.Greeted,ce_subject=ada,content-type=application/json,ce_id=id-1,ce_time=2026-11-24T09:00:00.005Z,traceparent=%[2]s,tracestate=%[3]s
 1 3 ada -1  %[1]d ce_specversion=1.0,ce_id=id-2,ce_time=2026-11-24T09:00:00.005Z
 2 -1  0  %[1]d ce_specversion=1.0,ce_id=id-3,ce_time=2026-11-24T09:00:00.005Z
 `, ms, traceParent, traceState)
@@ -172,8 +172,8 @@ func TestForeignClients(t *testing.T) {
 		headers = append(headers, h.Key+": "+string(h.Value))
 	}
 	want := []string{
-		"ce_specversion: 1.0", "ce_id: id", "ce_source: here", "ce_type: test.v1.Happened", "ce_subject: it",
-		"ce_time: 2026-11-23T09:00:00.123456789Z", "content-type: application/protobuf", "traceparent: 00-1", "x: 1", "x: 2",
+		"ce_specversion: 1.0", "ce_source: here", "ce_type: test.v1.Happened", "ce_subject: it", "content-type: application/protobuf",
+		"ce_id: id", "ce_time: 2026-11-23T09:00:00.123456789Z", "traceparent: 00-1", "x: 1", "x: 2",
 	}
 	if diff := cmp.Diff(want, headers); diff != "" {
 		t.Error(diff)

@@ -158,11 +158,10 @@ func (r *reader) copy(record *wire.Record) *delivery {
 	d := r.headers.delivery()
 	d.reader = r
 	d.message.Topic = r.s.sub.Topic
-	d.message.Time = time.UnixMilli(record.Time)
 	d.Message = &d.message
 	d.Group, d.Partition, d.Offset = r.s.sub.Group, r.partition, record.Offset
 	d.Key, d.Value = r.headers.clone(record.Key), r.headers.clone(record.Value)
-	r.headers.read(record.Headers, &d.message)
+	r.headers.read(record.Headers, time.UnixMilli(record.Time), &d.message)
 	d.size = len(d.Key) + len(d.Value) + 512 // about what the rest takes
 	return d
 }

@@ -15,8 +15,7 @@ type parcel struct {
 	err    error          // why nobody has
 	turn   chan []*parcel // capacity 1: receives nil when there is a result, and else what to send
 
-	record wire.Record
-	header headerWriter
+	headers headerWriter
 }
 
 // parcels are used again: partitions that rest hold no memory.
@@ -26,12 +25,8 @@ var parcels = sync.Pool{New: func() any { return &parcel{turn: make(chan []*parc
 func (p *parcel) pack(batch []*entry) {
 	p.Batch.Begin()
 	for _, e := range batch {
-		p.record.Time, p.record.Key, p.record.Value = e.msg.Time.UnixMilli(), e.msg.Key, e.msg.Value
-		p.record.Headers = p.header.write(e.msg)
-		p.Batch.Add(&p.record)
+		p.Batch.Add(e.msg.Time.UnixMilli(), e.msg.Key, e.msg.Value, p.headers.write(e.msg))
 	}
-	p.record.Key, p.record.Value = nil, nil
-	clear(p.record.Headers) // no message is kept alive
 }
 
 // recordSize is how many bytes m takes in a batch at most, uncompressed.

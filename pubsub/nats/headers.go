@@ -132,7 +132,7 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 		case headerKey:
 			m.Key = []byte(unpercent(value))
 		case headerTime:
-			if t, err := time.Parse(time.RFC3339Nano, unpercent(value)); err == nil && !t.IsZero() {
+			if t, err := time.Parse(time.RFC3339Nano, unpercent(value)); err == nil {
 				m.Time = t
 			}
 		case headerTombstone:
@@ -152,9 +152,7 @@ func decode(h natsgo.Header, data []byte, topic string, stored time.Time) *pubsu
 	if m.ID == "" {
 		m.ID = h.Get(jetstream.MsgIDHeader)
 	}
-	if m.Time.IsZero() {
-		m.Time = stored
-	}
+	pubsub.Received(m, stored)
 	return m
 }
 

@@ -150,12 +150,12 @@ func FuzzWire(f *testing.F) {
 func FuzzDecode(f *testing.F) {
 	f.Add("ce-id", "%", "micro-header", "a=1&b", []byte(`{"owner":"m","next":3,"finished":"lanes1:AgM"}`))
 	f.Add("", "x", "ce-time", "2026-11-23T08:03:00Z", []byte(`{"next":-1}`))
+	f.Add("ce_id", "x", "ce-time", "0000-01-01T00:00:00+01:00", []byte(`{}`))
+	f.Add("x", "x", "micro-header", "ce_type=1&x=2", []byte(`{}`))
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2 string, data []byte) {
 		m := nats.Decode(natsgo.Header{k1: {v1}, k2: {v2}}, data, "t", someTime)
-		for _, a := range m.Header {
-			if a.Key == "" {
-				t.Error("an attribute without a key, which cannot be published again")
-			}
+		if err := m.Check(); err != nil {
+			t.Errorf("it cannot be published again, as a dead letter: %v", err)
 		}
 		if e, err := nats.DecodeEntry(data); err == nil && (e.Next < 0 || !json.Valid(data)) {
 			t.Errorf("%q was read as %+v", data, e)

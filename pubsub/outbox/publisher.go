@@ -88,7 +88,7 @@ func (p *Publisher) write(ctx context.Context, msgs []*pubsub.Message) error {
 		args := make([]any, 0, len(chunk)*columnCount)
 		for i, m := range chunk {
 			args = append(args, lanes[start+i], m.ID, m.Type, m.Source, m.Subject, m.Topic, m.ContentType,
-				orNull(m.Key), orNull(m.Value), m.Time.Format(time.RFC3339Nano), attrs.Encode(m.Header))
+				orNull(m.Key), orNull(m.Value), m.Time.UTC().Format(time.RFC3339Nano), attrs.Encode(m.Header))
 		}
 		if _, err := p.tx.ExecContext(ctx, p.box.queries.insert(len(chunk)), args...); err != nil {
 			return err

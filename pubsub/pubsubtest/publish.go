@@ -210,6 +210,8 @@ func publishInvalid(s *suite) {
 		"long":            {Topic: strings.Repeat("t", 250)},
 		"reserved header": {Topic: s.topic, Header: pubsub.Header{{Key: "ce_id", Value: []byte("1")}}},
 		"empty header":    {Topic: s.topic, Header: pubsub.Header{{}}},
+		"far future":      {Topic: s.topic, Time: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"before the era":  {Topic: s.topic, Time: time.Date(1, 1, 1, 0, 30, 0, 0, time.FixedZone("", 3600))},
 	} {
 		results := s.publishFails(s.ctx, s.message("k", "beside "+name), bad, s.message("k", "beside "+name))
 		for i, want := range []error{pubsub.ErrNotSent, pubsub.ErrRejected, pubsub.ErrNotSent} {

@@ -8,16 +8,7 @@ import (
 	"math/bits"
 
 	"github.com/segmentio/kafka-go/compress"
-	"github.com/segmentio/kafka-go/protocol"
 )
-
-// Record is one record of a batch.
-type Record struct {
-	Offset     int64
-	Time       int64  // milliseconds of the Unix era
-	Key, Value []byte // nil is null
-	Headers    []protocol.Header
-}
 
 // Producer is who publishes a batch, so that the server recognises what it has
 // already. The zero value is nobody.
@@ -65,31 +56,23 @@ func (b *Batch) Begin() {
 	b.records, b.first, b.latest = 0, 0, 0
 }
 
-// Add adds a record, whose offset is not used. It is done with r's memory when
-// it returns.
-func (b *Batch) Add(r *Record) {
+// Add adds a record: its time in milliseconds of the Unix era, its key and value,
+// of which nil is null, and its headers. It is done with their memory when it
+// returns.
+func (b *Batch) Add(time int64, key, value []byte, headers *Headers) {
 	if b.records == 0 {
-		b.first, b.latest = r.Time, r.Time
+		b.first, b.latest = time, time
 	}
-	b.latest = max(b.latest, r.Time)
-	size := 1 + varsize(r.Time-b.first) + varsize(int64(b.records)) + bytesSize(r.Key) + bytesSize(r.Value) + varsize(int64(len(r.Headers)))
-	for i := range r.Headers {
-		h := &r.Headers[i]
-		size += varsize(int64(len(h.Key))) + len(h.Key) + bytesSize(h.Value)
-	}
+	b.latest = max(b.latest, time)
+	size := 1 + varsize(time-b.first) + varsize(int64(b.records)) + bytesSize(key) + bytesSize(value) + varsize(int64(headers.n)) + len(headers.buf)
 	buf := binary.AppendVarint(b.buf, int64(size))
 	buf = append(buf, 0) // attributes: none are defined
-	buf = binary.AppendVarint(buf, r.Time-b.first)
+	buf = binary.AppendVarint(buf, time-b.first)
 	buf = binary.AppendVarint(buf, int64(b.records))
-	buf = appendBytes(buf, r.Key)
-	buf = appendBytes(buf, r.Value)
-	buf = binary.AppendVarint(buf, int64(len(r.Headers)))
-	for i := range r.Headers {
-		h := &r.Headers[i]
-		buf = binary.AppendVarint(buf, int64(len(h.Key)))
-		buf = append(buf, h.Key...)
-		buf = appendBytes(buf, h.Value)
-	}
+	buf = appendBytes(buf, key)
+	buf = appendBytes(buf, value)
+	buf = binary.AppendVarint(buf, int64(headers.n))
+	buf = append(buf, headers.buf...)
 	b.buf = buf
 	b.records++
 }

@@ -13,6 +13,14 @@ import (
 	"github.com/segmentio/kafka-go/protocol"
 )
 
+// Record is a record that was read.
+type Record struct {
+	Offset     int64
+	Time       int64  // milliseconds of the Unix era
+	Key, Value []byte // nil is null
+	Headers    []protocol.Header
+}
+
 // maxUnpacked bounds what a compressed batch may become.
 const maxUnpacked = 1 << 30
 

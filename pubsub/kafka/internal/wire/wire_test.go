@@ -27,13 +27,22 @@ func sealed(t testing.TB, p Producer, c compress.Compression, records ...Record)
 	t.Helper()
 	var b Batch
 	b.Begin()
+	var h Headers
 	for i := range records {
-		b.Add(&records[i])
+		add(&b, &records[i], &h)
 	}
 	if err := b.Seal(p, c); err != nil {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+func add(b *Batch, r *Record, h *Headers) {
+	h.Cut(Mark{})
+	for i := range r.Headers {
+		h.Add(r.Headers[i].Key, r.Headers[i].Value)
+	}
+	b.Add(r.Time, r.Key, r.Value, h)
 }
 
 func readAll(t testing.TB, batches []byte, aborted ...abort) (all []Record, err error) {
@@ -78,6 +87,34 @@ func TestBatch(t *testing.T) {
 		}
 		if c != compress.None && len(b) > 10_000 {
 			t.Errorf("%v: 100 kB of the same became %d", c, len(b))
+		}
+	}
+}
+
+// A writer keeps the headers that many records have, and has others behind them.
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	var h Headers
+	h.AddText("a", "1")
+	same := h.Mark()
+	var b Batch
+	b.Begin()
+	for _, value := range []string{"2", "", "a longer one"} {
+		h.Cut(same)
+		h.AddText("b", value)
+		b.Add(0, nil, nil, &h)
+	}
+	if err := b.Seal(Producer{}, compress.None); err != nil {
+		t.Fatal(err)
+	}
+	got, err := readAll(t, b.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, value := range []string{"2", "", "a longer one"} {
+		want := []protocol.Header{{Key: "a", Value: []byte("1")}, {Key: "b", Value: []byte(value)}}
+		if diff := cmp.Diff(want, got[i].Headers); diff != "" {
+			t.Error(diff)
 		}
 	}
 }
@@ -322,6 +359,7 @@ func TestMemory(t *testing.T) {
 	b := sealed(t, Producer{}, compress.None, samples...)
 	var r Records
 	var batch Batch
+	var h Headers
 	if n := testing.AllocsPerRun(100, func() {
 		r.reset(b, nil)
 		for {
@@ -338,7 +376,7 @@ func TestMemory(t *testing.T) {
 	if n := testing.AllocsPerRun(100, func() {
 		batch.Begin()
 		for i := range samples {
-			batch.Add(&samples[i])
+			add(&batch, &samples[i], &h)
 		}
 		if err := batch.Seal(Producer{}, compress.None); err != nil {
 			t.Fatal(err)
