@@ -3,7 +3,9 @@
 #
 #   .ci/kafka.sh jars VERSION                 fetches the jars into .ci/cache, once
 #   .ci/kafka.sh start VERSION DIR PORT       runs a broker in the foreground, until SIGTERM;
-#                                             DIR is new and its own, PORT and PORT+1 are free
+#                                             DIR is new and its own, PORT to PORT+2 are free;
+#                                             on the last one it wants SASL: the users plain,
+#                                             sha256 and sha512, by their mechanisms, and "secret"
 #   .ci/kafka.sh cluster VERSION DIR PORT     runs three, on PORT, PORT+2 and PORT+4, each with
 #                                             a controller behind it; one that dies is started
 #                                             again, and has its process ID in DIR/ID/pid
@@ -91,11 +93,25 @@ P
   java=(java -Xms256m -Xmx512m -XX:TieredStopAtLevel=1
     "-Dlog4j.configuration=file:$dir/log4j.properties" "-Dlog4j2.configurationFile=file:$dir/log4j2.properties"
     -cp "$jars/*") # the star is java's, not the shell's
-  "${java[@]}" kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$dir/server.properties"
+}
+
+# format takes the folder and what else there is to say.
+format() {
+  "${java[@]}" kafka.tools.StorageTool format --cluster-id "$cluster_id" --config "$1/server.properties" "${@:2}"
 }
 
 start() {
   configure "$1" "$2" 1 1
+  local sasl=$(($2 + 2)) login=org.apache.kafka.common.security
+  sed -i -E -e "s|^(listeners=.*)|\1,SASL://127.0.0.1:$sasl|" -e "s|^(advertised.listeners=.*)|\1,SASL://127.0.0.1:$sasl|" \
+    -e "s|^(listener.security.protocol.map=.*)|\1,SASL:SASL_PLAINTEXT|" "$1/server.properties"
+  cat >> "$1/server.properties" <<P
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512
+listener.name.sasl.plain.sasl.jaas.config=$login.plain.PlainLoginModule required user_plain="secret";
+listener.name.sasl.scram-sha-256.sasl.jaas.config=$login.scram.ScramLoginModule required;
+listener.name.sasl.scram-sha-512.sasl.jaas.config=$login.scram.ScramLoginModule required;
+P
+  format "$1" --add-scram 'SCRAM-SHA-256=[name=sha256,password=secret]' --add-scram 'SCRAM-SHA-512=[name=sha512,password=secret]'
   exec "${java[@]}" kafka.Kafka "$1/server.properties"
 }
 
@@ -106,6 +122,7 @@ cluster() {
   for node in 1 2 3; do
     (
       configure "$dir/$node" "$first" "$node" 3
+      format "$dir/$node"
       trap 'kill $! 2>/dev/null; wait; exit' TERM
       while :; do
         "${java[@]}" kafka.Kafka "$dir/$node/server.properties" &

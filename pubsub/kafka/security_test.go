@@ -89,6 +89,39 @@ func TestSASL(t *testing.T) {
 	})
 }
 
+// Kafka itself says what is wrong, and it is an error at once.
+func TestRealSASL(t *testing.T) {
+	t.Parallel()
+	addr := os.Getenv("MICRO_KAFKA_SASL")
+	if addr == "" {
+		t.Skip("MICRO_KAFKA_SASL is the address of a Kafka with the users of .ci/kafka.sh; the gate has one")
+	}
+	for user, mechanism := range map[string]string{"plain": "plain", "sha256": "scram-sha-256", "sha512": "scram-sha-512"} {
+		t.Run(mechanism, func(t *testing.T) {
+			t.Parallel()
+			open := func(password string) pubsub.Broker {
+				b, err := pubsub.Open(fmt.Sprintf("kafka://%s:%s@%s?auto_create=1&sasl=%s", user, password, addr, mechanism))
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { closeBroker(t, b) })
+				return b
+			}
+			roundTrip(t, open("secret"))
+
+			b := open("wrong")
+			err := b.Publish(t.Context(), message("t", "k", "v"))
+			checkResults(t, err, pubsub.ErrNotSent)
+			subscribed := b.Subscribe(t.Context(), "t", "g", func(context.Context, *pubsub.Delivery) error { return nil })
+			for _, err := range []error{err, subscribed} {
+				if text := fmt.Sprint(err); !strings.Contains(text, "SASL Authentication") || !strings.Contains(text, addr) || strings.Contains(text, "wrong") || strings.Contains(text, "deadline") {
+					t.Errorf("error %q", err)
+				}
+			}
+		})
+	}
+}
+
 func TestTLS(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
