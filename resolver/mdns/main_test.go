@@ -142,6 +142,12 @@ func (w *watched) String() string {
 	return strings.Join(ids, ", ")
 }
 
+func (w *watched) instances() []*resolver.Instance {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.last
+}
+
 func (w *watched) count() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -76,7 +76,7 @@ func TestTooLarge(t *testing.T) {
 	w.wait("c")
 	err = reg.Update(deadline(t), large("c", 10000))
 	mention(t, "Update", err, "instance c of svc takes 10")
-	if got := len(w.last[0].Labels); got != 8 {
+	if got := len(w.instances()[0].Labels); got != 8 {
 		t.Errorf("%d labels after a refused update, want 8", got)
 	}
 	drained := large("c", 8000)
