@@ -76,9 +76,6 @@ func bench(ctx context.Context, f flags) error {
 		rounds: f.rounds, duration: f.duration, profile: f.profile,
 		policies: selected(f.jobs)("policies"),
 	}
-	if f.quick {
-		p.most = 4 * f.rounds
-	}
 	results, err := p.run(ctx)
 	if err != nil {
 		return err

@@ -44,33 +44,6 @@ func TestGuard(t *testing.T) {
 	}
 }
 
-// Rows that are below their guard have more rounds, though not for ever; nobody
-// else has.
-func TestAnotherRound(t *testing.T) {
-	t.Parallel()
-	failed := two(100, 1000)
-	failed.Samples[0].Failed = "no"
-	for _, test := range []struct {
-		name        string
-		plan        plan
-		round       int
-		so          *results
-		wantAnother bool
-	}{
-		{"the first", plan{rounds: 2}, 0, &results{}, true},
-		{"all were good", plan{rounds: 2, most: 8}, 2, two(1000, 1000), false},
-		{"one was good", plan{rounds: 2, most: 8}, 2, two(100, 1000), false},
-		{"a call failed", plan{rounds: 2, most: 8}, 2, failed, false},
-		{"none was good", plan{rounds: 2, most: 8}, 2, two(100, 200), true},
-		{"it is enough", plan{rounds: 2, most: 8}, 8, two(100, 200), false},
-		{"no guards", plan{rounds: 2}, 2, two(100, 200), false},
-	} {
-		if got := test.plan.another(test.round, test.so); got != test.wantAnother {
-			t.Errorf("%s: another round: %v, want %v", test.name, got, test.wantAnother)
-		}
-	}
-}
-
 func TestTableAndChart(t *testing.T) {
 	t.Parallel()
 	r := two(500, 1500)

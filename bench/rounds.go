@@ -19,7 +19,6 @@ type plan struct {
 	rows     []row
 	jobs     []job
 	rounds   int
-	most     int // rounds, if a row is below its guard until then; below rounds: no more
 	duration time.Duration
 	profile  string
 	policies bool // measure them, too
@@ -55,7 +54,7 @@ func (p *plan) run(ctx context.Context) (all *results, err error) {
 		return nil, err
 	}
 	all = &results{}
-	for round := 0; p.another(round, all); round++ {
+	for round := range p.rounds {
 		samples, err := p.round(ctx, round)
 		if err != nil {
 			return nil, err
@@ -68,12 +67,6 @@ func (p *plan) run(ctx context.Context) (all *results, err error) {
 		}
 	}
 	return all, nil
-}
-
-// another tells whether there is one more round. A row that has been below its
-// guard in all of them may have had the machine's bad luck each time.
-func (p *plan) another(round int, all *results) bool {
-	return round < p.rounds || round < p.most && errors.Is(all.guard(), errBelow)
 }
 
 func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
@@ -97,7 +90,7 @@ func (p *plan) round(ctx context.Context, round int) ([]sample, error) {
 	}
 	var samples []sample
 	for _, j := range p.jobs {
-		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, max(p.rounds, round+1), j.name)
+		fmt.Fprintf(os.Stderr, "round %d of %d: %s\n", round+1, p.rounds, j.name)
 		able := slices.DeleteFunc(slices.Clone(teams), func(t *team) bool { return (t.instances == 0) != j.events() })
 		if j.load > 0 {
 			full := sample{Times: make(peer.Times)}

@@ -34,7 +34,7 @@ type load struct {
 
 	callers int
 	timeout time.Duration // of a call
-	calm    atomic.Bool   // nothing is wrong any more: calls have patience, and none may fail
+	calm    atomic.Bool   // nothing is wrong any more: no call that begins may fail
 	stop    func()
 }
 
@@ -65,7 +65,7 @@ func startLoad(t *testing.T, url string, streams bool, timeout time.Duration, op
 			wg.Go(func() {
 				for ctx.Err() == nil {
 					calm := l.calm.Load()
-					err := l.call(c, streams && n%2 == 1, calm)
+					err := l.call(c, streams && n%2 == 1)
 					if err != nil && calm {
 						t.Errorf("failed, and nothing is wrong any more: %v", err)
 					}
@@ -101,12 +101,8 @@ func (l *load) note(t *testing.T, err error) {
 }
 
 // call makes a unary call, or holds a conversation on a stream.
-func (l *load) call(c testpb.TestServiceClient, stream, calm bool) error {
-	timeout := l.timeout
-	if calm {
-		timeout = patience
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+func (l *load) call(c testpb.TestServiceClient, stream bool) error {
+	ctx, cancel := context.WithTimeout(context.Background(), l.timeout)
 	defer cancel()
 	var server peer.Peer
 	defer func() {

@@ -45,9 +45,8 @@ func rollingRestart(t *testing.T, env []string) {
 	if l.failed.Load() > 0 {
 		t.Errorf("%d of %d calls failed", l.failed.Load(), l.calls.Load())
 	}
-	// How many is up to the machine: pick_first tries TCP, too, when a busy one takes
-	// 250 ms for a handshake.
-	if got, has := l.local.Load(), env == nil && runtime.GOOS == "linux"; has != (got > 0) {
+	// pick_first tries TCP, too, when a busy machine takes 250 ms for a handshake.
+	if got, has := l.local.Load(), env == nil && runtime.GOOS == "linux"; has && got < l.calls.Load()/2 || !has && got > 0 {
 		t.Errorf("%d of %d calls went over a local socket", got, l.calls.Load())
 	}
 }
